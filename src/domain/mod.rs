@@ -1,0 +1,28 @@
+//! What the pipeline speaks about: login events, their fields, their names.
+//!
+//! Guaranteed: a [`LoginEvent`] holds only what `pii_vault.login_events` can store and what the crypto layer can
+//! protect; its `ip` and `device_id` have no `Display`, no `Serialize`, a redacting `Debug`, and are wiped on drop.
+//! Not guaranteed: copies that a parser or an SDK made before a value got here are freed, not wiped.
+//!
+//! This layer imports nothing of ours.
+
+mod bounded_text;
+mod client_ip;
+mod create_date;
+mod device_id;
+mod field;
+mod id;
+mod json_object;
+mod login_event;
+mod refusal;
+mod state;
+
+pub use bounded_text::BoundedText;
+pub use client_ip::ClientIp;
+pub use create_date::create_date;
+pub use device_id::DeviceId;
+pub use field::Field;
+pub use id::{EventId, KeyId, VaultId};
+pub use login_event::LoginEvent;
+pub use refusal::{Member, Reason, Refusal};
+pub use state::{KeyState, Purpose, TokenSlot};

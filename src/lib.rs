@@ -1,0 +1,2 @@
+//! pii-vault.
+pub mod domain;
