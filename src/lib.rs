@@ -1,2 +1,3 @@
 //! pii-vault.
+pub mod crypto;
 pub mod domain;
