@@ -1,3 +1,7 @@
 //! pii-vault.
+pub mod aws;
 pub mod crypto;
+pub mod db;
 pub mod domain;
+pub mod etl;
+pub mod keyring;

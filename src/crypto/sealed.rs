@@ -90,8 +90,8 @@ pub fn open_dead_letter(
 impl Sealed {
     /// The bytes to store.
     #[must_use]
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.0
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

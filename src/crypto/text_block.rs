@@ -6,7 +6,7 @@
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::domain::Field;
+use crate::domain::{ClientIp, DeviceId, Field};
 
 /// No text grows by more than this when padded.
 pub(super) const MAX_OVERHEAD: usize = IP_BLOCK;
@@ -17,10 +17,11 @@ const DEVICE_ID_BLOCK: usize = 32;
 
 /// How many bytes a text of `length` bytes takes, or `None` where the field cannot hold it.
 fn padded_length(field: Field, length: usize) -> Option<usize> {
-    let unpadded = LENGTH_PREFIX + length;
     match field {
-        Field::Ip => (unpadded <= IP_BLOCK).then_some(IP_BLOCK),
-        Field::DeviceId => Some(unpadded.next_multiple_of(DEVICE_ID_BLOCK)),
+        Field::Ip => (length <= ClientIp::MAX_BYTES).then_some(IP_BLOCK),
+        Field::DeviceId => {
+            (length <= DeviceId::MAX_BYTES).then_some((LENGTH_PREFIX + length).next_multiple_of(DEVICE_ID_BLOCK))
+        }
     }
 }
 
@@ -40,7 +41,7 @@ pub(super) fn append(out: &mut Vec<u8>, field: Field, text: &str) -> Option<()> 
 pub(super) fn parse(field: Field, block: &Zeroizing<Vec<u8>>) -> Option<SecretString> {
     let (length, rest) = block.split_first_chunk::<LENGTH_PREFIX>()?;
     let (text, padding) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-    if padded_length(field, text.len())? != block.len() || padding.iter().any(|&byte| byte != 0) {
+    if text.is_empty() || padded_length(field, text.len())? != block.len() || padding.iter().any(|&byte| byte != 0) {
         return None;
     }
     Some(SecretString::from(str::from_utf8(text).ok()?))
@@ -65,8 +66,9 @@ mod tests {
             assert_eq!(padded(Field::DeviceId, &"x".repeat(length)).map(|block| block.len()), Some(size));
         }
         assert_eq!(padded(Field::Ip, "::").map(|block| block.len()), Some(48));
-        assert_eq!(padded(Field::Ip, &"x".repeat(46)).map(|block| block.len()), Some(48));
-        assert_eq!(padded(Field::Ip, &"x".repeat(47)), None);
+        assert_eq!(padded(Field::Ip, &"x".repeat(45)).map(|block| block.len()), Some(48));
+        assert_eq!(padded(Field::Ip, &"x".repeat(46)), None);
+        assert_eq!(padded(Field::DeviceId, &"x".repeat(257)), None);
     }
 
     #[test]
@@ -90,7 +92,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_survives(text in "\\PC{0,80}") {
+        fn text_survives(text in "\\PC{1,60}") {
             let block = Zeroizing::new(padded(Field::DeviceId, &text).ok_or_else(|| TestCaseError::fail("refused"))?);
             prop_assert_eq!(block.len() % 32, 0);
             let parsed = parse(Field::DeviceId, &block);

@@ -6,9 +6,6 @@ use zeroize::Zeroizing;
 
 use super::Reason;
 
-/// The longest text form of an address: `0000:…:ffff:255.255.255.255`, 45 characters (RFC 4291 section 2.2).
-const MAX_TEXT: usize = 45;
-
 /// An IP address as received, with its canonical bytes.
 ///
 /// Loopback, private and reserved (240/4) addresses are valid: real messages carry them.
@@ -18,13 +15,16 @@ pub struct ClientIp {
 }
 
 impl ClientIp {
+    /// The longest text form, in bytes: `0000:…:ffff:255.255.255.255` (RFC 4291 section 2.2).
+    pub const MAX_BYTES: usize = 45;
+
     /// Parses an IPv4 or IPv6 address.
     ///
     /// # Errors
     /// [`Reason::InvalidIp`] for anything else: zone ids, leading zeros, ports, surrounding space.
     pub fn parse(text: String) -> Result<Self, Reason> {
         let text = Zeroizing::new(text);
-        if text.len() > MAX_TEXT {
+        if text.len() > Self::MAX_BYTES {
             return Err(Reason::InvalidIp);
         }
         let address: IpAddr = text.parse().map_err(|_| Reason::InvalidIp)?;

@@ -52,7 +52,7 @@ fn opened(binding: &ValueBinding<'_>, sealed: &[u8]) -> Result<String, OpenError
 }
 
 fn sealed_ip() -> Vec<u8> {
-    seal_value(&sealing_key(7, 5), &binding(Field::Ip), "203.0.113.9").unwrap().into_bytes()
+    seal_value(&sealing_key(7, 5), &binding(Field::Ip), "203.0.113.9").unwrap().0
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn what_was_sealed_opens_to_the_same_bytes() {
 #[test]
 fn every_ip_is_81_bytes_sealed_and_never_twice_the_same() {
     for text in ["::", "203.0.113.9", "0000:0000:0000:0000:0000:ffff:255.255.255.255"] {
-        let seal = || seal_value(&sealing_key(7, 0), &binding(Field::Ip), text).unwrap().into_bytes();
+        let seal = || seal_value(&sealing_key(7, 0), &binding(Field::Ip), text).unwrap().0;
         assert_eq!(seal().len(), 81);
         assert_ne!(seal(), seal());
     }
@@ -92,7 +92,7 @@ fn each_wrong_part_of_a_values_binding_is_refused() {
 #[test]
 fn each_wrong_part_of_a_dead_letters_binding_is_refused() {
     let right = dead_letter_binding();
-    let sealed = seal_dead_letter(&sealing_key(7, 5), &right, "{broken").unwrap().into_bytes();
+    let sealed = seal_dead_letter(&sealing_key(7, 5), &right, "{broken").unwrap().0;
     let open = |binding: &DeadLetterBinding| {
         open_dead_letter(&mut opener(7), binding, &sealed).map(|body| body.expose_secret().to_owned())
     };
@@ -161,7 +161,7 @@ fn an_authentic_but_malformed_plaintext_is_refused() {
     let key = sealing_key(7, 0);
     let mut out = header(&key, 64).unwrap();
     out.extend_from_slice(&[0xFF; 48]);
-    let sealed = encrypt(&key, &binding(Field::Ip).aad(0), out).into_bytes();
+    let sealed = encrypt(&key, &binding(Field::Ip).aad(0), out).0;
     assert_eq!(opened(&binding(Field::Ip), &sealed), Err(OpenError::MalformedPlaintext));
 }
 
@@ -222,14 +222,14 @@ proptest! {
     #[test]
     fn any_device_id_opens_to_itself(text in "[^\0]{1,64}", step in 0..=MAX_STEP, user in "\\PC{0,20}") {
         let binding = ValueBinding { user_id: &user, ..binding(Field::DeviceId) };
-        let sealed = seal_value(&sealing_key(7, step), &binding, &text).unwrap().into_bytes();
+        let sealed = seal_value(&sealing_key(7, step), &binding, &text).unwrap().0;
         prop_assert_eq!((sealed.len() - HEADER - TAG) % 32, 0);
         prop_assert_eq!(opened(&binding, &sealed), Ok(text));
     }
 
     #[test]
     fn any_dead_letter_opens_to_itself(body in "\\PC{0,200}") {
-        let sealed = seal_dead_letter(&sealing_key(7, 1), &dead_letter_binding(), &body).unwrap().into_bytes();
+        let sealed = seal_dead_letter(&sealing_key(7, 1), &dead_letter_binding(), &body).unwrap().0;
         let opened = open_dead_letter(&mut opener(7), &dead_letter_binding(), &sealed);
         prop_assert_eq!(opened.map(|text| text.expose_secret().to_owned()), Ok(body));
     }

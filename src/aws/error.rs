@@ -1,0 +1,121 @@
+use std::fmt;
+
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
+
+/// A call to AWS failed.
+#[derive(Debug)]
+pub struct AwsError {
+    call: &'static str,
+    fault: AwsFault,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// What sort of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsFault {
+    /// No answer, or none in time.
+    Unreachable,
+    /// AWS is busy or broken for now.
+    Unavailable,
+    /// The request could not be made: no credentials, no region.
+    NotConfigured,
+    /// What was asked for does not exist.
+    NotFound,
+    /// AWS refused for good: no right, a disabled key, a wrong request.
+    Refused,
+    /// It answered with something that makes no sense.
+    Malformed,
+}
+
+impl AwsError {
+    /// What sort of fault it is.
+    #[must_use]
+    pub fn fault(&self) -> AwsFault {
+        self.fault
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self.fault, AwsFault::Unreachable | AwsFault::Unavailable)
+    }
+
+    /// AWS's error code, where there was an answer.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// A call that went wrong in the way of `fault`, with nothing from AWS to say about it.
+    #[must_use]
+    pub fn new(call: &'static str, fault: AwsFault) -> Self {
+        Self { call, fault, code: None, message: None }
+    }
+
+    pub(super) fn during<E: ProvideErrorMetadata, R>(call: &'static str) -> impl Fn(SdkError<E, R>) -> Self {
+        move |error| match &error {
+            SdkError::ServiceError(service) => {
+                let (code, message) = (service.err().code(), service.err().message());
+                Self {
+                    call,
+                    fault: service_fault(code.unwrap_or_default()),
+                    code: code.map(ToOwned::to_owned),
+                    message: message.map(ToOwned::to_owned),
+                }
+            }
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Self::new(call, AwsFault::Unreachable),
+            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+                Self::new(call, AwsFault::Unreachable)
+            }
+            _ => Self::new(call, AwsFault::NotConfigured),
+        }
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.fault {
+            AwsFault::Unreachable => "no answer; is the endpoint reachable from here?",
+            AwsFault::Unavailable => "AWS is busy or out of order",
+            AwsFault::NotConfigured => "the request could not be made; are AWS credentials and a region set?",
+            AwsFault::NotFound => "what was asked for does not exist",
+            AwsFault::Refused => "AWS refused",
+            AwsFault::Malformed => "the answer makes no sense",
+        };
+        write!(f, "{}: {what}", self.call)?;
+        if let Some(code) = &self.code {
+            write!(f, " [{code}]")?;
+        }
+        if let Some(message) = &self.message {
+            write!(f, ": {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for AwsError {}
+
+/// By the error tables of the SQS and KMS API references and their "Common Errors".
+fn service_fault(code: &str) -> AwsFault {
+    match code.rsplit('#').next().unwrap_or(code) {
+        "NotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
+        "ThrottlingException"
+        | "Throttling"
+        | "RequestThrottled"
+        | "RequestLimitExceeded"
+        | "OverLimit"
+        | "LimitExceededException"
+        | "DependencyTimeoutException"
+        | "KeyUnavailableException"
+        | "KMSInternalException"
+        | "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        // An answer that is not the service's: a proxy or load balancer spoke.
+        | "" => AwsFault::Unavailable,
+        _ => AwsFault::Refused,
+    }
+}

@@ -1,0 +1,148 @@
+//! The key wrapper.
+
+use std::collections::HashMap;
+
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeySpec;
+
+use super::{AwsError, AwsFault};
+use crate::crypto::SecretKey;
+use crate::domain::{KeyId, Purpose, VaultId};
+
+/// The KMS keys: an alias (`alias/pii-vault-data`), id or ARN each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KmsKeys {
+    /// Wraps data keys.
+    pub data: String,
+    /// Wraps token keys.
+    pub token: String,
+    /// Wraps dead-letter keys.
+    pub dead_letter: String,
+    /// Signs checkpoints.
+    pub signing: String,
+}
+
+impl KmsKeys {
+    /// The key that wraps keys of `purpose`.
+    #[must_use]
+    pub fn wrapping(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Data => &self.data,
+            Purpose::Token => &self.token,
+            Purpose::DeadLetter => &self.dead_letter,
+        }
+    }
+}
+
+/// KMS's additional authenticated data: a wrapped key unwraps under the very same context only. It shows in
+/// CloudTrail and holds no personal data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncryptionContext {
+    /// The vault.
+    pub vault: VaultId,
+    /// What the wrapped key is for.
+    pub purpose: Purpose,
+    /// The wrapped key.
+    pub key: KeyId,
+}
+
+impl EncryptionContext {
+    fn pairs(&self) -> HashMap<String, String> {
+        [
+            ("app", "pii-vault".to_owned()),
+            ("vault", self.vault.to_string()),
+            ("purpose", self.purpose.name().to_owned()),
+            ("key-id", self.key.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+/// A fresh key with its wrapped form.
+#[derive(Debug)]
+pub struct GeneratedKey {
+    /// The key.
+    pub plaintext: SecretKey,
+    /// The KMS ciphertext blob.
+    pub wrapped: Vec<u8>,
+    /// ARN of the KMS key that wrapped it: what stays true when an alias moves.
+    pub kms_key: String,
+}
+
+/// Wraps and unwraps keys.
+pub trait KeyWrapper: Send + Sync + 'static {
+    /// Makes a fresh 256-bit key, wrapped by the KMS key of the context's purpose.
+    ///
+    /// # Errors
+    /// [`AwsError`].
+    fn generate(&self, context: EncryptionContext) -> impl Future<Output = Result<GeneratedKey, AwsError>> + Send;
+
+    /// Unwraps a key that the KMS key `kms_key` wrapped under the same context.
+    ///
+    /// # Errors
+    /// [`AwsError`].
+    fn unwrap(
+        &self,
+        kms_key: &str,
+        wrapped: &[u8],
+        context: EncryptionContext,
+    ) -> impl Future<Output = Result<SecretKey, AwsError>> + Send;
+}
+
+/// AWS KMS.
+#[derive(Clone, Debug)]
+pub struct Kms {
+    pub(super) client: aws_sdk_kms::Client,
+    keys: KmsKeys,
+}
+
+impl Kms {
+    /// KMS with the vault's keys.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig, keys: KmsKeys) -> Self {
+        Self { client: aws_sdk_kms::Client::new(config), keys }
+    }
+}
+
+impl KeyWrapper for Kms {
+    /// `GenerateDataKey`, AES_256.
+    async fn generate(&self, context: EncryptionContext) -> Result<GeneratedKey, AwsError> {
+        const CALL: &str = "kms:GenerateDataKey";
+        let answer = self
+            .client
+            .generate_data_key()
+            .key_id(self.keys.wrapping(context.purpose))
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(Some(context.pairs()))
+            .send()
+            .await
+            .map_err(AwsError::during(CALL))?;
+        Ok(GeneratedKey {
+            plaintext: secret(answer.plaintext, CALL)?,
+            wrapped: answer.ciphertext_blob.map(Blob::into_inner).ok_or(AwsError::new(CALL, AwsFault::Malformed))?,
+            kms_key: answer.key_id.ok_or(AwsError::new(CALL, AwsFault::Malformed))?,
+        })
+    }
+
+    /// `Decrypt`, with the KMS key named: KMS then refuses a blob that another key wrapped.
+    async fn unwrap(&self, kms_key: &str, wrapped: &[u8], context: EncryptionContext) -> Result<SecretKey, AwsError> {
+        const CALL: &str = "kms:Decrypt";
+        let answer = self
+            .client
+            .decrypt()
+            .key_id(kms_key)
+            .ciphertext_blob(Blob::new(wrapped))
+            .set_encryption_context(Some(context.pairs()))
+            .send()
+            .await
+            .map_err(AwsError::during(CALL))?;
+        secret(answer.plaintext, CALL)
+    }
+}
+
+fn secret(plaintext: Option<Blob>, call: &'static str) -> Result<SecretKey, AwsError> {
+    plaintext
+        .and_then(|blob| SecretKey::from_unwrapped(blob.into_inner()).ok())
+        .ok_or(AwsError::new(call, AwsFault::Malformed))
+}

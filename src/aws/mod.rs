@@ -1,0 +1,17 @@
+//! AWS: the queue and the key wrapper.
+//!
+//! Guaranteed: a failed call becomes an [`AwsError`] with AWS's code and, for a refusal, its sentence, which names
+//! principals, actions and keys, never what a message or key held.
+//! Not guaranteed: that the SDK wipes its own buffers, through which bodies and unwrapped keys pass.
+//!
+//! The two traits are the one seam of the project: faults that no endpoint produces are injected there.
+
+pub mod client;
+mod error;
+pub mod kms;
+pub mod kms_keys;
+pub mod sqs;
+
+pub use error::{AwsError, AwsFault};
+pub use kms::{EncryptionContext, GeneratedKey, KeyWrapper, Kms, KmsKeys};
+pub use sqs::{Deletion, Message, Queue, ReceiptHandle, Sqs};

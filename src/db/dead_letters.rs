@@ -1,0 +1,147 @@
+//! `pii_vault.dead_letters`: messages that cannot be stored as an event.
+
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{Array, Binary, Date as SqlDate, Integer, Nullable, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use super::enums::sql;
+use super::schema::dead_letters;
+use super::{Connection, DbError};
+use crate::crypto::Sealed;
+use crate::domain::{EventId, KeyId, Member, Reason, Refusal};
+
+/// A sealed dead letter, ready to store.
+#[derive(Debug)]
+pub struct NewDeadLetter {
+    /// UTC day of the message.
+    pub create_date: Date,
+    /// The message.
+    pub message_id: EventId,
+    /// Why it is no event.
+    pub refusal: Refusal,
+    /// Bytes of the body.
+    pub size: i32,
+    /// The sealed body.
+    pub body: Sealed,
+    /// The dead-letter key of the seal.
+    pub key: KeyId,
+}
+
+/// What may be told of a dead letter: never its content.
+#[derive(Debug, Queryable)]
+pub struct DeadLetterRow {
+    /// UTC day of the message.
+    pub create_date: Date,
+    /// The message.
+    pub message_id: Uuid,
+    /// Why it is no event.
+    pub reason: Reason,
+    /// The member to blame, where it is one.
+    pub member: Option<Member>,
+    /// Bytes of the body.
+    pub size: i32,
+    /// When it was set aside.
+    pub received_at: OffsetDateTime,
+}
+
+impl NewDeadLetter {
+    /// The primary key, by which batches are sorted.
+    #[must_use]
+    pub fn primary_key(&self) -> (Date, EventId) {
+        (self.create_date, self.message_id)
+    }
+}
+
+/// Inserts dead letters that are not there yet, in the order given, and returns how many were not.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn insert(conn: &mut Connection, letters: &[NewDeadLetter]) -> Result<usize, DbError> {
+    if letters.is_empty() {
+        return Ok(0);
+    }
+    Columns::from(letters).execute(conn).await.map_err(DbError::during("storing dead letters"))
+}
+
+/// Dead letters, latest first, `limit` at most; only those with `reason` where one is given.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(conn: &mut Connection, reason: Option<Reason>, limit: i64) -> Result<Vec<DeadLetterRow>, DbError> {
+    let mut query = dead_letters::table
+        .select((
+            dead_letters::create_date,
+            dead_letters::message_id,
+            dead_letters::reason,
+            dead_letters::member,
+            dead_letters::size,
+            dead_letters::received_at,
+        ))
+        .order((dead_letters::received_at.desc(), dead_letters::message_id))
+        .limit(limit)
+        .into_boxed();
+    if let Some(reason) = reason {
+        query = query.filter(dead_letters::reason.eq(reason));
+    }
+    query.load(conn).await.map_err(DbError::during("listing dead letters"))
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    create_date: Vec<Date>,
+    message_id: Vec<Uuid>,
+    reason: Vec<Reason>,
+    member: Vec<Option<Member>>,
+    size: Vec<i32>,
+    body: Vec<&'a [u8]>,
+    key: Vec<Uuid>,
+}
+
+impl<'a> From<&'a [NewDeadLetter]> for Columns<'a> {
+    fn from(letters: &'a [NewDeadLetter]) -> Self {
+        let mut columns = Self::default();
+        for letter in letters {
+            columns.create_date.push(letter.create_date);
+            columns.message_id.push(letter.message_id.0);
+            columns.reason.push(letter.refusal.reason);
+            columns.member.push(letter.refusal.member);
+            columns.size.push(letter.size);
+            columns.body.push(letter.body.as_bytes());
+            columns.key.push(letter.key.0);
+        }
+        columns
+    }
+}
+
+impl QueryFragment<Pg> for Columns<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "INSERT INTO pii_vault.dead_letters (create_date, message_id, reason, member, size, body_ciphertext, \
+             dead_letter_key_id) SELECT * FROM UNNEST(",
+        );
+        out.push_bind_param::<Array<SqlDate>, _>(&self.create_date)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.message_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<sql::DeadLetterReason>, _>(&self.reason)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<sql::LoginMember>>, _>(&self.member)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Integer>, _>(&self.size)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Binary>, _>(&self.body)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.key)?;
+        out.push_sql(") ON CONFLICT DO NOTHING");
+        Ok(())
+    }
+}
+
+impl QueryId for Columns<'_> {
+    type QueryId = Columns<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}

@@ -1,0 +1,142 @@
+//! Brings the schema up to date.
+//!
+//! Unlike elsewhere, PostgreSQL's message is passed on when a statement fails: these statements carry no data, and an
+//! administrator needs to know which right is missing.
+
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use super::Connection;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+
+/// How long one `init` waits for another.
+const LOCK_TIMEOUT: &str = "60s";
+
+/// A statement of the schema failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// PostgreSQL's message; no row is in it.
+    #[error("{step}: {message}. `init` needs a login with CREATEROLE, and CREATE on the database and on schema public")]
+    Refused {
+        /// What was being done.
+        step: &'static str,
+        /// Its message.
+        message: String,
+    },
+}
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    description: String,
+}
+
+/// The columns of a `public.user_logins` that is not ours, each as `name type`; empty where there is none.
+///
+/// # Errors
+/// [`MigrationError`].
+pub async fn foreign_user_logins(conn: &mut Connection) -> Result<Vec<String>, MigrationError> {
+    let columns: Vec<Column> = diesel::sql_query(
+        "SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod) AS description \
+         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+         WHERE c.oid = to_regclass('public.user_logins') AND a.attnum > 0 AND NOT a.attisdropped \
+         AND pg_get_userbyid(c.relowner) <> 'pii_vault_owner' ORDER BY a.attnum",
+    )
+    .load(conn)
+    .await
+    .map_err(refused("looking for a table user_logins"))?;
+    Ok(columns.into_iter().map(|column| column.description).collect())
+}
+
+/// Renames a foreign `public.user_logins` to the first free name of `user_logins_original`, `…_2`, … and returns it.
+///
+/// # Errors
+/// [`MigrationError`].
+pub async fn rename_foreign_user_logins(conn: &mut Connection) -> Result<String, MigrationError> {
+    let mut name = "user_logins_original".to_owned();
+    for attempt in 2.. {
+        let taken: bool = diesel::select(
+            diesel::dsl::sql::<diesel::sql_types::Bool>("to_regclass(")
+                .bind::<Text, _>(format!("public.{name}"))
+                .sql(") IS NOT NULL"),
+        )
+        .get_result(conn)
+        .await
+        .map_err(refused("looking for a free name"))?;
+        if !taken {
+            break;
+        }
+        name = format!("user_logins_original_{attempt}");
+    }
+    conn.batch_execute(&format!("ALTER TABLE public.user_logins RENAME TO {name}"))
+        .await
+        .map_err(refused("renaming the table user_logins"))?;
+    Ok(name)
+}
+
+/// Serialises this with every other `init` of the database until the connection ends.
+///
+/// # Errors
+/// [`MigrationError`] where another holds it for a minute.
+pub async fn lock(conn: &mut Connection) -> Result<(), MigrationError> {
+    conn.batch_execute(&format!(
+        "SET lock_timeout = '{LOCK_TIMEOUT}'; SELECT pg_advisory_lock(hashtextextended('pii-vault/init', 0))"
+    ))
+    .await
+    .map_err(refused("waiting for another init of this database"))
+}
+
+/// Makes the owner, the schema and everything in it, or what of it is missing. Each migration is a transaction, so an
+/// interrupted run is continued by the next. Returns the connection under the owner's role.
+///
+/// # Errors
+/// [`MigrationError`].
+pub async fn run(mut conn: Connection) -> Result<(Connection, Vec<String>), MigrationError> {
+    conn.batch_execute(OWNER_AND_SCHEMA).await.map_err(refused("making the owner and the schema"))?;
+    let harness = move || {
+        let mut harness = AsyncMigrationHarness::new(conn);
+        let applied = harness
+            .run_pending_migrations(MIGRATIONS)
+            .map(|versions| versions.iter().map(ToString::to_string).collect())
+            .map_err(|error| MigrationError::Refused { step: "making the schema", message: root_cause(&*error) })?;
+        Ok((harness.into_inner(), applied))
+    };
+    // The harness is synchronous over an asynchronous connection: diesel's, for the multi-thread runtime.
+    tokio::task::block_in_place(harness)
+}
+
+/// The migrations run as `pii_vault_owner`, diesel's own table included, and step out of it where they make roles.
+const OWNER_AND_SCHEMA: &str = "
+    DO $$
+    BEGIN
+        CREATE ROLE pii_vault_owner NOLOGIN;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;
+    END
+    $$;
+    DO $$
+    BEGIN
+        IF NOT pg_has_role(current_user, 'pii_vault_owner', 'MEMBER') THEN
+            EXECUTE format('GRANT pii_vault_owner TO %I', current_user);
+        END IF;
+    END
+    $$;
+    CREATE SCHEMA IF NOT EXISTS pii_vault AUTHORIZATION pii_vault_owner;
+    SET ROLE pii_vault_owner;
+    SET search_path = pii_vault;
+";
+
+fn refused(step: &'static str) -> impl Fn(diesel::result::Error) -> MigrationError {
+    move |error| MigrationError::Refused { step, message: error.to_string() }
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

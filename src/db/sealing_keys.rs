@@ -1,0 +1,61 @@
+//! `pii_vault.data_keys` and `pii_vault.dead_letter_keys`: wrapped keys that seal.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::schema::{data_keys, dead_letter_keys};
+use super::{Connection, DbError};
+use crate::crypto::Commitment;
+use crate::domain::KeyId;
+
+/// What a sealing key seals, hence which table it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seals {
+    /// Values of login events.
+    Values,
+    /// Bodies of dead letters.
+    DeadLetters,
+}
+
+/// A sealing key to store before its first use.
+#[derive(Debug)]
+pub struct NewSealingKey<'a> {
+    /// Its id, which stands in its encryption context.
+    pub id: KeyId,
+    /// The KMS ciphertext blob.
+    pub wrapped_key: &'a [u8],
+    /// ARN of the KMS key that wraps it.
+    pub kms_key: &'a str,
+    /// What it must unwrap to.
+    pub commitment: &'a Commitment,
+    /// The last ratchet step in which it may seal.
+    pub max_step: i32,
+}
+
+/// Stores a wrapped key, active. Committed when it returns: nothing may be sealed under a key that could be lost.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn insert(conn: &mut Connection, seals: Seals, key: &NewSealingKey<'_>) -> Result<(), DbError> {
+    // The two tables are alike, but are two types to diesel.
+    macro_rules! insert_into {
+        ($table:ident) => {
+            diesel::insert_into($table::table)
+                .values((
+                    $table::id.eq(key.id.0),
+                    $table::wrapped_key.eq(key.wrapped_key),
+                    $table::kms_key.eq(key.kms_key),
+                    $table::commitment.eq(key.commitment.as_bytes()),
+                    $table::max_step.eq(key.max_step),
+                ))
+                .execute(conn)
+                .await
+        };
+    }
+    match seals {
+        Seals::Values => insert_into!(data_keys),
+        Seals::DeadLetters => insert_into!(dead_letter_keys),
+    }
+    .map_err(DbError::during("storing a sealing key"))?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `pii_vault.token_keys`: wrapped keys of the tokens.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use super::schema::token_keys;
+use super::{Connection, DbError};
+use crate::crypto::Commitment;
+use crate::domain::{KeyId, KeyState, TokenSlot};
+
+/// A token key that new events are tokenised under.
+#[derive(Debug, Queryable)]
+pub struct TokenKeyRow {
+    id: Uuid,
+    /// The slot it fills.
+    pub slot: TokenSlot,
+    /// The KMS ciphertext blob.
+    pub wrapped_key: Vec<u8>,
+    /// ARN of the KMS key that wraps it.
+    pub kms_key: String,
+    /// What it must unwrap to.
+    pub commitment: Vec<u8>,
+}
+
+impl TokenKeyRow {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        KeyId(self.id)
+    }
+}
+
+/// A token key to store.
+#[derive(Debug)]
+pub struct NewTokenKey<'a> {
+    /// Its id, which stands in its encryption context.
+    pub id: KeyId,
+    /// The slot it fills.
+    pub slot: TokenSlot,
+    /// The KMS ciphertext blob.
+    pub wrapped_key: &'a [u8],
+    /// ARN of the KMS key that wraps it.
+    pub kms_key: &'a str,
+    /// What it must unwrap to.
+    pub commitment: &'a Commitment,
+}
+
+/// The pending and active token keys, by slot: those whose slots ingestion fills.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn in_use(conn: &mut Connection) -> Result<Vec<TokenKeyRow>, DbError> {
+    token_keys::table
+        .filter(token_keys::state.eq_any([KeyState::Pending, KeyState::Active]))
+        .order(token_keys::slot)
+        .select((
+            token_keys::id,
+            token_keys::slot,
+            token_keys::wrapped_key,
+            token_keys::kms_key,
+            token_keys::commitment,
+        ))
+        .load(conn)
+        .await
+        .map_err(DbError::during("reading the token keys"))
+}
+
+/// Stores the vault's first token key as the active one.
+///
+/// # Errors
+/// [`super::Fault::Constraint`] where the vault has an active token key already.
+pub async fn insert_active(conn: &mut Connection, key: &NewTokenKey<'_>) -> Result<(), DbError> {
+    diesel::insert_into(token_keys::table)
+        .values((
+            token_keys::id.eq(key.id.0),
+            token_keys::slot.eq(key.slot),
+            token_keys::state.eq(KeyState::Active),
+            token_keys::wrapped_key.eq(key.wrapped_key),
+            token_keys::kms_key.eq(key.kms_key),
+            token_keys::commitment.eq(key.commitment.as_bytes()),
+        ))
+        .execute(conn)
+        .await
+        .map_err(DbError::during("storing a token key"))?;
+    Ok(())
+}

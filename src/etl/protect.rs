@@ -1,0 +1,144 @@
+use std::sync::{Arc, RwLock};
+
+use tracing::error;
+
+use super::EtlError;
+use crate::aws::{KeyWrapper, Message, ReceiptHandle};
+use crate::crypto::{DeadLetterBinding, RandomnessError, ValueBinding, seal_dead_letter, seal_value};
+use crate::db::dead_letters::NewDeadLetter;
+use crate::db::login_events::{EventTokens, NewLoginEvent};
+use crate::domain::{EventId, Field, LoginEvent, Refusal, VaultId, create_date};
+use crate::keyring::{SealingKeys, StepKey, TokenKey, TokenKeys};
+
+/// A message without its plaintext: what is stored, and what deletes it once that is committed.
+pub(super) struct Protected {
+    pub(super) row: Row,
+    pub(super) receipt: ReceiptHandle,
+}
+
+pub(super) enum Row {
+    Event(Box<NewLoginEvent>),
+    DeadLetter(NewDeadLetter),
+}
+
+impl Row {
+    /// About how much memory it takes: only a dead letter's body has no bound of its own.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Event(_) => 1024,
+            Self::DeadLetter(letter) => letter.body.as_bytes().len(),
+        }
+    }
+}
+
+/// Tokenises and seals.
+pub(super) struct Protector<W> {
+    pub(super) vault: VaultId,
+    pub(super) token_keys: RwLock<Arc<TokenKeys>>,
+    pub(super) data_keys: SealingKeys<W>,
+    pub(super) dead_letter_keys: SealingKeys<W>,
+}
+
+impl<W: KeyWrapper> Protector<W> {
+    /// Protects what one call received, in place of its plaintext. Returns, beside it, how many messages were left in
+    /// the queue because they have no day.
+    ///
+    /// # Errors
+    /// [`EtlError`] where a key is not to be had; the messages are then still in `messages`.
+    pub(super) async fn protect(&self, messages: &[Message]) -> Result<(Vec<Protected>, u64), EtlError> {
+        let parsed: Vec<_> = messages.iter().map(|message| LoginEvent::parse(&message.body)).collect();
+        let (events, letters) = count(&parsed);
+        let token_keys = self.token_keys();
+        let data_key = if events > 0 { Some(self.data_keys.take(events * 2).await?) } else { None };
+        let letter_key = if letters > 0 { Some(self.dead_letter_keys.take(letters).await?) } else { None };
+
+        let mut protected = Vec::with_capacity(messages.len());
+        let mut without_day = 0;
+        for (message, parsed) in messages.iter().zip(parsed) {
+            let Some(create_date) = create_date(&message.sent_timestamp) else {
+                error!(message.id = %message.id, "SentTimestamp is no time; the message stays in the queue");
+                without_day += 1;
+                continue;
+            };
+            let origin = Origin { vault: self.vault, create_date, id: EventId::of_message(self.vault, &message.id) };
+            let row = match (parsed, &data_key, &letter_key) {
+                (Ok(event), Some(key), _) => Row::Event(Box::new(origin.event(event, &token_keys, key)?)),
+                (Err(refusal), _, Some(key)) => Row::DeadLetter(origin.dead_letter(refusal, &message.body, key)?),
+                (Ok(_), None, _) | (Err(_), _, None) => continue,
+            };
+            protected.push(Protected { row, receipt: message.receipt.clone() });
+        }
+        Ok((protected, without_day))
+    }
+
+    pub(super) fn token_keys(&self) -> Arc<TokenKeys> {
+        // A poisoned lock holds what was last put in whole: nothing panics between taking and giving it back.
+        self.token_keys.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_token_keys(&self, keys: TokenKeys) {
+        *self.token_keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(keys);
+    }
+}
+
+fn count(parsed: &[Result<LoginEvent, Refusal>]) -> (u64, u64) {
+    parsed.iter().fold((0, 0), |(events, letters), parsed| match parsed {
+        Ok(_) => (events + 1, letters),
+        Err(_) => (events, letters + 1),
+    })
+}
+
+/// Which message a row is made from.
+struct Origin {
+    vault: VaultId,
+    create_date: time::Date,
+    id: EventId,
+}
+
+impl Origin {
+    fn event(&self, event: LoginEvent, keys: &TokenKeys, data_key: &StepKey) -> Result<NewLoginEvent, RandomnessError> {
+        let seal = |field, text| {
+            let binding = ValueBinding {
+                vault: self.vault,
+                field,
+                create_date: self.create_date,
+                event: self.id,
+                user_id: event.user_id.as_str(),
+                key: data_key.id,
+            };
+            seal_value(&data_key.key, &binding, text)
+        };
+        let tokens = |key: &TokenKey| EventTokens {
+            ip: key.tokenizer.ip(&event.ip),
+            device_id: key.tokenizer.device_id(&event.device_id),
+            key: key.id,
+        };
+        Ok(NewLoginEvent {
+            create_date: self.create_date,
+            event_id: self.id,
+            ip: seal(Field::Ip, event.ip.text())?,
+            device_id: seal(Field::DeviceId, event.device_id.text())?,
+            data_key: data_key.id,
+            slot_a: keys.slot_a.as_ref().map(tokens),
+            slot_b: keys.slot_b.as_ref().map(tokens),
+            user_id: event.user_id,
+            device_type: event.device_type,
+            locale: event.locale,
+            app_version: event.app_version,
+        })
+    }
+
+    fn dead_letter(&self, refusal: Refusal, body: &str, key: &StepKey) -> Result<NewDeadLetter, RandomnessError> {
+        let binding =
+            DeadLetterBinding { vault: self.vault, create_date: self.create_date, message: self.id, key: key.id };
+        Ok(NewDeadLetter {
+            create_date: self.create_date,
+            message_id: self.id,
+            refusal,
+            // SQS bodies are 1 MiB at most.
+            size: i32::try_from(body.len()).unwrap_or(i32::MAX),
+            body: seal_dead_letter(&key.key, &binding, body)?,
+            key: key.id,
+        })
+    }
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection as _;
+use time::Date;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, instrument, warn};
+
+use super::EtlError;
+use super::outage::wait_out;
+use super::protect::{Protected, Protector, Row};
+use super::summary::Counters;
+use crate::aws::{KeyWrapper, ReceiptHandle};
+use crate::db::dead_letters::NewDeadLetter;
+use crate::db::hold::Hold;
+use crate::db::login_events::NewLoginEvent;
+use crate::db::{DbError, Pool, dead_letters, hold, login_events, months};
+use crate::domain::KeyId;
+use crate::keyring::{KeyringError, TokenKeys};
+
+/// About how many bytes one transaction may carry.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// The receipts of messages whose rows are committed. Only [`Writer`] makes it, and only it can be acknowledged.
+pub(super) struct Committed {
+    receipts: Vec<ReceiptHandle>,
+}
+
+impl Committed {
+    pub(super) fn into_receipts(self) -> Vec<ReceiptHandle> {
+        self.receipts
+    }
+}
+
+/// Collects batches and commits them.
+pub(super) struct Writer<W> {
+    pub(super) pool: Pool,
+    pub(super) protector: Arc<Protector<W>>,
+    pub(super) wrapper: Arc<W>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) batch_size: usize,
+    pub(super) linger: Duration,
+    pub(super) patience: Duration,
+}
+
+#[derive(Default)]
+struct Batch {
+    events: Vec<NewLoginEvent>,
+    letters: Vec<NewDeadLetter>,
+    receipts: Vec<ReceiptHandle>,
+    bytes: usize,
+}
+
+impl<W: KeyWrapper> Writer<W> {
+    /// Runs until the receivers have ended and everything that they sent is committed.
+    ///
+    /// Writers share the one receiving end: while one holds it to collect, the others write.
+    #[instrument(name = "store", skip_all)]
+    pub(super) async fn run(
+        self,
+        protected: Arc<Mutex<mpsc::Receiver<Vec<Protected>>>>,
+        to_acknowledge: mpsc::Sender<Committed>,
+    ) -> Result<(), EtlError> {
+        let mut months = BTreeSet::new();
+        loop {
+            let collected = self.collect(&mut *protected.lock().await).await;
+            let Some(batch) = collected else { return Ok(()) };
+            self.ensure_months(&batch, &mut months).await?;
+            let (hold, stored) = wait_out(self.patience, DbError::is_transient, || self.commit(&batch)).await?;
+            if hold != Hold::Held {
+                self.give_up(&batch, hold).await?;
+                continue;
+            }
+            debug!(events = batch.events.len(), dead_letters = batch.letters.len(), stored, "committed");
+            self.counters.committed(
+                stored,
+                batch.events.len(),
+                batch.letters.iter().map(|letter| letter.refusal.reason),
+            );
+            if to_acknowledge.send(Committed { receipts: batch.receipts }).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next batch: what comes within the linger, up to its size. `None` at the end.
+    async fn collect(&self, protected: &mut mpsc::Receiver<Vec<Protected>>) -> Option<Batch> {
+        let mut batch = Batch::default();
+        batch.extend(protected.recv().await?);
+        let deadline = Instant::now() + self.linger;
+        while batch.receipts.len() < self.batch_size && batch.bytes < BATCH_BYTES {
+            match timeout_at(deadline, protected.recv()).await {
+                Ok(Some(more)) => batch.extend(more),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        batch.sort();
+        Some(batch)
+    }
+
+    async fn ensure_months(&self, batch: &Batch, known: &mut BTreeSet<(i32, u8)>) -> Result<(), EtlError> {
+        let month = |day: Date| (day.year(), u8::from(day.month()));
+        for day in batch.events.iter().map(|event| event.create_date) {
+            if known.contains(&month(day)) {
+                continue;
+            }
+            let made = wait_out(self.patience, DbError::is_transient, || async {
+                months::ensure(&mut *self.pool.get().await?, day).await
+            })
+            .await?;
+            if !made {
+                warn!(month = ?month(day), "no partition yet; rows go to the default partition");
+            }
+            known.insert(month(day));
+        }
+        Ok(())
+    }
+
+    /// Events and dead letters in one transaction; how many events were new.
+    async fn commit(&self, batch: &Batch) -> Result<(Hold, usize), DbError> {
+        let token_keys = batch.token_keys();
+        let data_keys = distinct(batch.events.iter().map(|event| event.data_key));
+        let letter_keys = distinct(batch.letters.iter().map(|letter| letter.key));
+        self.pool
+            .get()
+            .await?
+            .transaction(async |conn| {
+                // Without an event there is no token to be out of date, and the keys in use are what they are.
+                let token_keys = if batch.events.is_empty() { self.protector.token_keys().ids() } else { token_keys };
+                let hold = hold::keys(conn, &data_keys, &letter_keys, &token_keys).await?;
+                if hold != Hold::Held {
+                    return Ok((hold, 0));
+                }
+                let stored = login_events::insert(conn, &batch.events).await?;
+                dead_letters::insert(conn, &batch.letters).await?;
+                Ok((hold, stored))
+            })
+            .await
+    }
+
+    /// The batch is not stored: its keys went out of use after it was protected. Its plaintext is gone, so its
+    /// messages are left to be delivered again, and the next ones get the right keys.
+    async fn give_up(&self, batch: &Batch, hold: Hold) -> Result<(), EtlError> {
+        warn!(messages = batch.receipts.len(), ?hold, "keys changed; the messages stay in the queue and come again");
+        self.counters.left(batch.receipts.len().try_into().unwrap_or(u64::MAX));
+        match hold {
+            Hold::Held => {}
+            Hold::TokenKeysChanged => {
+                let keys = wait_out(self.patience, KeyringError::is_transient, || async {
+                    TokenKeys::load(&mut *self.pool.get().await?, &*self.wrapper, self.protector.vault).await
+                })
+                .await?;
+                self.protector.set_token_keys(keys);
+            }
+            Hold::SealingKeyNotActive => {
+                for event in &batch.events {
+                    self.protector.data_keys.forget(event.data_key).await;
+                }
+                for letter in &batch.letters {
+                    self.protector.dead_letter_keys.forget(letter.key).await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn extend(&mut self, protected: Vec<Protected>) {
+        for Protected { row, receipt } in protected {
+            self.bytes += row.size();
+            self.receipts.push(receipt);
+            match row {
+                Row::Event(event) => self.events.push(*event),
+                Row::DeadLetter(letter) => self.letters.push(letter),
+            }
+        }
+    }
+
+    /// By primary key: two writers that insert the same rows in different orders would wait for each other.
+    fn sort(&mut self) {
+        self.events.sort_unstable_by_key(NewLoginEvent::primary_key);
+        self.letters.sort_unstable_by_key(NewDeadLetter::primary_key);
+    }
+
+    fn token_keys(&self) -> Vec<KeyId> {
+        distinct(self.events.iter().flat_map(|event| event.slot_a.iter().chain(&event.slot_b)).map(|tokens| tokens.key))
+    }
+}
+
+fn distinct(keys: impl Iterator<Item = KeyId>) -> Vec<KeyId> {
+    keys.collect::<BTreeSet<_>>().into_iter().collect()
+}
