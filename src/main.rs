@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `pii-vault`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pii_vault::cli::main()
+}

@@ -17,7 +17,8 @@ BEGIN
     SELECT coalesce(array_agg(id), '{}') INTO held FROM (
         SELECT id FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR SHARE
     ) AS k;
-    IF NOT (held <@ hold_keys.token_keys AND hold_keys.token_keys <@ held) THEN
+    -- A batch without events has no tokens.
+    IF hold_keys.token_keys <> '{}' AND NOT (held <@ hold_keys.token_keys AND hold_keys.token_keys <@ held) THEN
         RETURN 'token_keys_changed';
     END IF;
 

@@ -101,6 +101,12 @@ impl Server {
         Ok(Self(Arc::new(config)))
     }
 
+    /// Whether the URL holds a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.0.get_password().is_some()
+    }
+
     /// Opens one connection under `role`.
     ///
     /// # Errors

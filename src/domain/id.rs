@@ -30,6 +30,14 @@ impl EventId {
     }
 }
 
+impl VaultId {
+    /// A fresh random id (UUIDv4).
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
 impl KeyId {
     /// A fresh random id (UUIDv4).
     #[must_use]

@@ -120,15 +120,13 @@ impl<W: KeyWrapper> Writer<W> {
 
     /// Events and dead letters in one transaction; how many events were new.
     async fn commit(&self, batch: &Batch) -> Result<(Hold, usize), DbError> {
-        let token_keys = batch.token_keys();
+        let Some(token_keys) = batch.token_keys() else { return Ok((Hold::TokenKeysChanged, 0)) };
         let data_keys = distinct(batch.events.iter().map(|event| event.data_key));
         let letter_keys = distinct(batch.letters.iter().map(|letter| letter.key));
         self.pool
             .get()
             .await?
             .transaction(async |conn| {
-                // Without an event there is no token to be out of date, and the keys in use are what they are.
-                let token_keys = if batch.events.is_empty() { self.protector.token_keys().ids() } else { token_keys };
                 let hold = hold::keys(conn, &data_keys, &letter_keys, &token_keys).await?;
                 if hold != Hold::Held {
                     return Ok((hold, 0));
@@ -185,8 +183,15 @@ impl Batch {
         self.letters.sort_unstable_by_key(NewDeadLetter::primary_key);
     }
 
-    fn token_keys(&self) -> Vec<KeyId> {
-        distinct(self.events.iter().flat_map(|event| event.slot_a.iter().chain(&event.slot_b)).map(|tokens| tokens.key))
+    /// The token keys that all events of the batch were tokenised under; none where there is no event. `None` where
+    /// some were tokenised before the keys changed and some after.
+    fn token_keys(&self) -> Option<Vec<KeyId>> {
+        let keys = |event: &NewLoginEvent| {
+            event.slot_a.iter().chain(&event.slot_b).map(|tokens| tokens.key).collect::<Vec<_>>()
+        };
+        let mut all = self.events.iter().map(keys);
+        let first = all.next().unwrap_or_default();
+        all.all(|keys| keys == first).then_some(first)
     }
 }
 

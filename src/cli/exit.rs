@@ -1,0 +1,44 @@
+use std::process::ExitCode;
+
+use crate::etl::EtlError;
+use crate::init::InitError;
+use crate::keyring::KeyringError;
+
+/// What the exit status of a command means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ExitStatus {
+    /// Everything was done.
+    Done,
+    /// Something failed; trying again, or what the message says, may help.
+    Failed,
+    /// Refused on purpose.
+    Refused,
+    /// What is stored is not what was stored.
+    IntegrityBroken,
+}
+
+impl ExitStatus {
+    /// The status of an error that reached the command's edge.
+    pub(super) fn of(error: &anyhow::Error) -> Self {
+        let key = match (error.downcast_ref::<EtlError>(), error.downcast_ref::<InitError>()) {
+            (Some(EtlError::Key(key)), _) | (_, Some(InitError::Key(key))) => Some(key),
+            _ => None,
+        };
+        match key {
+            Some(KeyringError::Commitment { .. }) => Self::IntegrityBroken,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        // 2, usage, is clap's.
+        Self::from(match status {
+            ExitStatus::Done => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::Refused => 3,
+            ExitStatus::IntegrityBroken => 4,
+        })
+    }
+}

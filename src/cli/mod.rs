@@ -1,0 +1,94 @@
+//! The command line: reads configuration, wires adapters to use cases, prints. Each command is a file.
+
+mod config;
+mod etl;
+mod exit;
+mod init;
+mod logging;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use config::UsageError;
+use exit::ExitStatus;
+use logging::LogFormat;
+use output::OutputFormat;
+
+const EXAMPLES: &str = "\
+Examples:
+  pii-vault init --create-kms-keys        make schema, roles, vault id and keys
+  pii-vault etl run                       drain the queue until SIGTERM
+  pii-vault etl run --drain --output json drain it once, summary as JSON
+  pii-vault etl dead-letters list         what could not be stored, and why
+
+Settings (a flag goes before its variable):
+  DATABASE_URL, PII_VAULT_DATABASE_URL_FILE   PostgreSQL; a password belongs here, never in a flag
+  PII_VAULT_QUEUE_URL                         the SQS queue
+  PII_VAULT_{DATA,TOKEN,DEAD_LETTER,SIGNING}_KMS_KEY
+  AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL_KMS, … as in every AWS SDK
+  RUST_LOG                                    e.g. pii_vault=debug
+
+Exit status: 0 done, 1 failed, 2 usage, 3 refused, 4 integrity broken.";
+
+/// Login events from SQS into PostgreSQL: keyed tokens to analyse, sealed originals to recover.
+#[derive(Debug, Parser)]
+#[command(name = "pii-vault", version, max_term_width = 120, after_help = EXAMPLES)]
+struct Cli {
+    /// How results are written to standard output
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    output: OutputFormat,
+
+    /// How logs are written to standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", env = "PII_VAULT_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the schema, the roles, the vault id and the first token key, or what of them is missing
+    Init(init::Args),
+    /// Ingest login events
+    #[command(subcommand)]
+    Etl(etl::Command),
+}
+
+/// Parses the command line, runs the command, and returns its exit status.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report(&anyhow::Error::new(error).context("starting")),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Init(args) => init::run(args, cli.output).await,
+            Command::Etl(command) => etl::run(command, cli.output).await,
+        }
+    });
+    // A task that hangs in a system call must not hold up the exit.
+    runtime.shutdown_background();
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(usage) = error.downcast_ref::<UsageError>() {
+        Cli::command().error(ErrorKind::ValueValidation, usage).exit();
+    }
+    if output::is_broken_pipe(error) {
+        return ExitStatus::Failed.into();
+    }
+    output::complain(&format!("error: {error:#}"));
+    ExitStatus::of(error).into()
+}

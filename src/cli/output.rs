@@ -1,0 +1,41 @@
+//! The one writer of results and complaints.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write as _};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// For people
+    #[default]
+    Human,
+    /// One JSON value
+    Json,
+}
+
+/// Writes a result to standard output.
+pub(super) fn result(format: OutputFormat, human: &impl Display, json: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        OutputFormat::Human => write!(out, "{human}")?,
+        OutputFormat::Json => {
+            serde_json::to_writer(&mut out, json).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes a sentence for a person to standard error. There is nobody to tell where that fails.
+pub(super) fn complain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether who reads our standard output has gone away: not worth a word.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
