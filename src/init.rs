@@ -96,7 +96,7 @@ async fn ensure_kms_keys(kms: &Kms, keys: &KmsKeys, create: bool) -> Result<Vec<
         }
     }
     let makeable = missing.iter().all(|key| key.commands().is_some());
-    if !missing.is_empty() && !(create && makeable) {
+    if !(missing.is_empty() || create && makeable) {
         return Err(InitError::MissingKmsKeys(missing));
     }
     for key in &missing {

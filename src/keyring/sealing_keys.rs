@@ -1,8 +1,7 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use tracing::info;
 
 use super::KeyringError;
@@ -103,7 +102,7 @@ impl<W: KeyWrapper> SealingKeys<W> {
     /// [`KeyringError`]; there is no falling back to a used-up key.
     pub async fn take(&self, values: u64) -> Result<Arc<StepKey>, KeyringError> {
         let mut slot = self.in_use.lock().await;
-        if let Some(key) = slot.as_mut().and_then(|in_use| in_use.take(values, self.limits)) {
+        if let Some(key) = slot.as_mut().and_then(|in_use| in_use.take(values, in_use.made.elapsed(), self.limits)) {
             return Ok(key);
         }
         *slot = None;
@@ -116,7 +115,7 @@ impl<W: KeyWrapper> SealingKeys<W> {
     /// queue must not keep the key of its last busy minute.
     pub async fn advance(&self) {
         let mut slot = self.in_use.lock().await;
-        if slot.as_mut().is_some_and(|in_use| in_use.take(0, self.limits).is_none()) {
+        if slot.as_mut().is_some_and(|in_use| in_use.take(0, in_use.made.elapsed(), self.limits).is_none()) {
             *slot = None;
         }
     }
@@ -151,9 +150,8 @@ impl<W: KeyWrapper> SealingKeys<W> {
 }
 
 impl InUse {
-    /// `None` where the key is used up.
-    fn take(&mut self, values: u64, limits: KeyLimits) -> Option<Arc<StepKey>> {
-        let age = self.made.elapsed();
+    /// `None` where a key of this age and use is used up.
+    fn take(&mut self, values: u64, age: Duration, limits: KeyLimits) -> Option<Arc<StepKey>> {
         if age >= limits.lifetime {
             return None;
         }
@@ -179,36 +177,34 @@ mod tests {
         InUse { id, made: Instant::now(), ratchet, current, values_left: limits.values }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_step_is_a_whole_minute() {
+    #[test]
+    fn a_step_is_a_whole_minute() {
         let limits = KeyLimits::new(Duration::from_secs(3600), 10_000).unwrap();
         let mut key = in_use(limits);
-        for (seconds, step) in [(59, 0), (1, 1), (59, 1), (1, 2), (600, 12)] {
-            tokio::time::advance(Duration::from_secs(seconds)).await;
-            assert!(key.take(1, limits).is_some());
+        for (age, step) in [(59, 0), (60, 1), (119, 1), (120, 2), (720, 12)] {
+            assert!(key.take(1, Duration::from_secs(age), limits).is_some());
             assert_eq!(key.ratchet.step(), step);
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_key_ends_with_its_lifetime_before_its_last_step() {
+    #[test]
+    fn a_key_ends_with_its_lifetime_before_its_last_step() {
         let limits = KeyLimits::new(Duration::from_secs(150), 10_000).unwrap();
         let mut key = in_use(limits);
-        tokio::time::advance(Duration::from_millis(149_999)).await;
-        assert!(key.take(1, limits).is_some());
+        assert!(key.take(1, Duration::from_millis(149_999), limits).is_some());
         assert!(key.ratchet.step() <= u32::from(limits.max_step));
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(key.take(1, limits).is_none());
+        assert!(key.take(1, Duration::from_secs(150), limits).is_none());
     }
 
     #[test]
     fn a_key_ends_with_its_values() {
         let limits = KeyLimits::new(Duration::from_secs(3600), 1_000).unwrap();
         let mut key = in_use(limits);
-        assert!(key.take(600, limits).is_some());
-        assert!(key.take(401, limits).is_none());
-        assert!(key.take(400, limits).is_some());
-        assert!(key.take(1, limits).is_none());
+        let mut take = |values| key.take(values, Duration::ZERO, limits).is_some();
+        assert!(take(600));
+        assert!(!take(401));
+        assert!(take(400));
+        assert!(!take(1));
     }
 
     #[test]

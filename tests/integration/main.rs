@@ -1,0 +1,12 @@
+//! The real binary on real PostgreSQL and on endpoints that speak AWS's protocols. A file for each command.
+
+#[path = "../stack/mod.rs"]
+mod stack;
+mod support;
+
+mod dead_letters;
+mod etl_run;
+mod etl_run_faults;
+mod genuine;
+mod ingest_role;
+mod init;

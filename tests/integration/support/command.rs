@@ -1,0 +1,129 @@
+use std::io::Read as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{STACK, Who, World};
+
+/// The binary, while it runs. Killed when dropped.
+pub(crate) struct Running {
+    child: Option<Child>,
+    what: String,
+}
+
+/// What it left.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    what: String,
+}
+
+impl World {
+    /// Starts `pii-vault` with the environment of this world and no other.
+    pub(crate) fn pii_vault(&self, who: Who, args: &[&str]) -> Running {
+        self.pii_vault_with(who, args, &[])
+    }
+
+    pub(crate) fn pii_vault_with(&self, who: Who, args: &[&str], env: &[(&str, &str)]) -> Running {
+        let child = Command::new(env!("CARGO_BIN_EXE_pii-vault"))
+            .args(args)
+            .env_clear()
+            .env("DATABASE_URL", self.database_url(who))
+            .env("PII_VAULT_QUEUE_URL", &self.queue_url)
+            .env("PII_VAULT_DATA_KMS_KEY", self.kms_key("data"))
+            .env("PII_VAULT_TOKEN_KMS_KEY", self.kms_key("token"))
+            .env("PII_VAULT_DEAD_LETTER_KMS_KEY", self.kms_key("dead-letter"))
+            .env("PII_VAULT_SIGNING_KMS_KEY", self.kms_key("signing"))
+            .env("AWS_ENDPOINT_URL_SQS", STACK.sqs.url())
+            .env("AWS_ENDPOINT_URL_KMS", STACK.kms.url())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        Running { child: Some(child), what: format!("pii-vault {}", args.join(" ")) }
+    }
+
+    /// Drains the queue, with what a test wants beyond that, and returns the summary.
+    pub(crate) fn drain(&self, args: &[&str]) -> Value {
+        self.start_drain(args).finish().done().json()
+    }
+
+    pub(crate) fn start_drain(&self, args: &[&str]) -> Running {
+        let drain = ["etl", "run", "--drain", "--wait", "1s", "--output", "json"];
+        self.pii_vault(Who::Ingest, &[&drain, args].concat())
+    }
+}
+
+impl Running {
+    pub(crate) fn finish(mut self) -> Finished {
+        let output = self.child.take().expect("not finished yet").wait_with_output().expect("it ends");
+        Finished {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+            what: self.what.clone(),
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("not finished yet").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill");
+        assert!(sent.success(), "{} was gone before it got {name}", self.what);
+    }
+
+    pub(crate) fn kill(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().expect("killed");
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// Waits for a word on standard error.
+    pub(crate) fn wait_for_log(&mut self, word: &str) {
+        let stderr = self.child.as_mut().and_then(|child| child.stderr.as_mut()).expect("piped");
+        let (mut seen, mut byte) = (Vec::new(), [0]);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !String::from_utf8_lossy(&seen).contains(word) {
+            assert!(Instant::now() < deadline, "{}: no {word:?} in {}", self.what, String::from_utf8_lossy(&seen));
+            assert_eq!(stderr.read(&mut byte).expect("readable"), 1, "{} ended", String::from_utf8_lossy(&seen));
+            seen.push(byte[0]);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Finished {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    #[track_caller]
+    pub(crate) fn done(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code(), Some(code), "{}: {:?}\n{}\n{}", self.what, self.status, self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}

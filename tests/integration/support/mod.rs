@@ -1,0 +1,206 @@
+//! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
+
+mod command;
+mod messages;
+mod opened;
+mod sql;
+
+use std::sync::LazyLock;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use pii_vault::aws::client;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+pub(crate) use command::Running;
+pub(crate) use messages::login;
+pub(crate) use sql::sqlstate;
+
+use crate::stack::Stack;
+
+static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("PostgreSQL, SQS and KMS start"));
+
+/// Whether the full dose of heavy proofs was asked for.
+pub(crate) fn soak() -> bool {
+    std::env::var_os("PII_VAULT_SOAK").is_some()
+}
+
+pub(crate) struct World {
+    /// Makes names in shared servers unique.
+    pub(crate) id: String,
+    /// Superuser in this world's database.
+    pub(crate) sql: Client,
+    pub(crate) queue_url: String,
+    sqs: aws_sdk_sqs::Client,
+}
+
+/// Who connects to PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Who {
+    /// CREATEROLE, CREATE on database and schema public: what `init` asks for.
+    Administrator,
+    Ingest,
+    Analyst,
+    Redrive,
+}
+
+impl Who {
+    fn name(self, world: &World) -> String {
+        format!("{self:?}_{}", world.id).to_lowercase()
+    }
+
+    fn role(self) -> Option<&'static str> {
+        match self {
+            Self::Administrator => None,
+            Self::Ingest => Some("pii_vault_ingest"),
+            Self::Analyst => Some("pii_vault_analyst"),
+            Self::Redrive => Some("pii_vault_redrive"),
+        }
+    }
+}
+
+const PASSWORD: &str = "a test password";
+
+impl World {
+    /// An empty database and queue.
+    pub(crate) async fn empty() -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        let postgres = connect(&STACK.postgres.admin_url("postgres")).await;
+        postgres.batch_execute(&format!("CREATE DATABASE test_{id}")).await.expect("a database");
+        let sql = connect(&STACK.postgres.admin_url(&format!("test_{id}"))).await;
+        let sqs = aws_sdk_sqs::Client::new(&aws_config(&STACK.sqs.url()).await);
+        let queue_url = sqs
+            .create_queue()
+            .queue_name(format!("logins-{id}"))
+            .attributes(QueueAttributeName::VisibilityTimeout, "30")
+            .send()
+            .await
+            .expect("a queue")
+            .queue_url
+            .expect("its URL");
+        let world = Self { id, sql, queue_url, sqs };
+        let admin = Who::Administrator.name(&world);
+        world
+            .sql
+            .batch_execute(&format!(
+                "CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD '{PASSWORD}';
+                 GRANT CREATE ON DATABASE test_{} TO {admin};
+                 GRANT CREATE ON SCHEMA public TO {admin};",
+                world.id
+            ))
+            .await
+            .expect("an administrator");
+        world
+    }
+
+    /// A vault, by `init`, with a login for each role.
+    pub(crate) async fn vault() -> Self {
+        let world = Self::empty().await;
+        world.pii_vault(Who::Administrator, &["init", "--create-kms-keys"]).finish().done();
+        world.make_logins().await;
+        world
+    }
+
+    pub(crate) async fn make_logins(&self) {
+        for who in [Who::Ingest, Who::Analyst, Who::Redrive] {
+            let (name, role) = (who.name(self), who.role().expect("all but the administrator have one"));
+            self.sql
+                .batch_execute(&format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'; GRANT {role} TO {name};"))
+                .await
+                .expect("a login");
+        }
+    }
+
+    pub(crate) fn database_url(&self, who: Who) -> String {
+        STACK.postgres.url(&who.name(self), PASSWORD, &format!("test_{}", self.id))
+    }
+
+    /// A connection of this login, under its role.
+    pub(crate) async fn connect(&self, who: Who) -> Client {
+        let client = connect(&self.database_url(who)).await;
+        if let Some(role) = who.role() {
+            client.batch_execute(&format!("SET ROLE {role}")).await.expect("its role");
+        }
+        client
+    }
+
+    /// Sends bodies and returns their message ids, in order.
+    pub(crate) async fn send<S: Into<String>>(&self, bodies: impl IntoIterator<Item = S>) -> Vec<Uuid> {
+        let bodies: Vec<String> = bodies.into_iter().map(Into::into).collect();
+        let mut ids = Vec::new();
+        for ten in bodies.chunks(10) {
+            let entries = ten.iter().enumerate().map(|(index, body)| {
+                aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .message_body(body)
+                    .build()
+                    .expect("an entry")
+            });
+            let answer = self
+                .sqs
+                .send_message_batch()
+                .queue_url(&self.queue_url)
+                .set_entries(Some(entries.collect()))
+                .send()
+                .await
+                .expect("sent");
+            let mut sent = answer.successful;
+            sent.sort_by_key(|entry| entry.id.parse::<usize>().expect("our index"));
+            ids.extend(sent.iter().map(|entry| entry.message_id.parse::<Uuid>().expect("a UUID")));
+        }
+        assert_eq!(ids.len(), bodies.len(), "every message was taken");
+        ids
+    }
+
+    /// Messages that are visible and messages that are hidden.
+    pub(crate) async fn queue_depth(&self) -> (u64, u64) {
+        let answer = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(&self.queue_url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .expect("attributes");
+        let attributes = answer.attributes.expect("attributes");
+        let number = |name| attributes[&name].parse().expect("a number");
+        (
+            number(QueueAttributeName::ApproximateNumberOfMessages),
+            number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+        )
+    }
+
+    pub(crate) async fn count(&self, from: &str) -> i64 {
+        self.sql.query_one(&format!("SELECT count(*) FROM {from}"), &[]).await.expect("a count").get(0)
+    }
+
+    pub(crate) fn kms_key(&self, purpose: &str) -> String {
+        format!("alias/test-{}-{purpose}", self.id)
+    }
+
+    pub(crate) async fn sqs_config(&self) -> aws_config::SdkConfig {
+        aws_config(&STACK.sqs.url()).await
+    }
+
+    pub(crate) async fn kms_config(&self) -> aws_config::SdkConfig {
+        aws_config(&STACK.kms.url()).await
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, driver) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    tokio::spawn(driver);
+    client
+}
+
+async fn aws_config(endpoint: &str) -> aws_config::SdkConfig {
+    let credentials = aws_sdk_sqs::config::Credentials::new("test", "test", None, None, "test");
+    // The library's own configuration, so that its HTTP client is what is tested.
+    client::load()
+        .await
+        .into_builder()
+        .endpoint_url(endpoint)
+        .region(aws_config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_sqs::config::SharedCredentialsProvider::new(credentials))
+        .build()
+}
