@@ -1,4 +1,28 @@
-//! pii-vault.
+//! Login events from SQS into PostgreSQL: keyed tokens to analyse, sealed originals to recover.
+//!
+//! Data flows one way, on two paths.
+//!
+//! ```text
+//! etl run    receive ──► parse ──► protect ──► store ──► acknowledge
+//!            aws::sqs    domain    crypto      db        aws::sqs
+//!                                  under keys of keyring
+//!
+//! unmask     authorise + record ──► fetch ──► open ──► release          (not built yet)
+//! ```
+//!
+//! [`etl`] is the first path, a file for each step; steps that follow from each other show in types: only a committed
+//! batch can be acknowledged. What the second will open, [`crypto`] opens already. Modules in layer order, each
+//! importing only from those above it:
+//!
+//! - [`domain`]: events, fields, ids; imports nothing of ours
+//! - [`crypto`]: tokens, seals, ratchet, commitments; pure
+//! - [`aws`] and [`db`]: adapters, which do not know each other
+//! - [`keyring`]: wrapped row and KMS to a key in use
+//! - [`etl`], [`init`]: the use cases, which do not know each other
+//! - [`cli`]: configuration, wiring, printing
+//!
+//! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
+
 pub mod aws;
 pub mod cli;
 pub mod crypto;

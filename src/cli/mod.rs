@@ -36,7 +36,7 @@ Exit status: 0 done, 1 failed, 2 usage, 3 refused, 4 integrity broken.";
 
 /// Login events from SQS into PostgreSQL: keyed tokens to analyse, sealed originals to recover.
 #[derive(Debug, Parser)]
-#[command(name = "pii-vault", version, max_term_width = 120, after_help = EXAMPLES)]
+#[command(name = "pii-vault", version, max_term_width = 120, args_override_self = true, after_help = EXAMPLES)]
 struct Cli {
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]

@@ -1,4 +1,12 @@
 //! The real binary on real PostgreSQL and on endpoints that speak AWS's protocols. A file for each command.
+#![allow(
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../stack/mod.rs"]
 mod stack;
