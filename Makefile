@@ -3,7 +3,6 @@
 .DEFAULT_GOAL := help
 # `cargo` runs its own jobs, and two of them would wait for each other's lock.
 .NOTPARALLEL:
-MAKEFLAGS += --no-print-directory
 
 # rustup installs here, and not every shell has it in PATH. For demo/bootstrap, which looks for cargo in PATH.
 cargo_bin := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin

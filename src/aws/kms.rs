@@ -146,3 +146,29 @@ fn secret(plaintext: Option<Blob>, call: &'static str) -> Result<SecretKey, AwsE
         .and_then(|blob| SecretKey::from_unwrapped(blob.into_inner()).ok())
         .ok_or(AwsError::new(call, AwsFault::Malformed))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The pairs that `keys/FORMAT.md` names: a wrapped key unwraps under these alone, for as long as it exists.
+    #[test]
+    fn contexts_are_those_of_the_format() {
+        let file: Value = serde_json::from_str(include_str!("../../keys/vectors.json")).unwrap();
+        let vectors = file["encryption_contexts"].as_array().unwrap();
+        let mut seen = Vec::new();
+        for vector in vectors {
+            let id = |name: &str| vector[name].as_str().unwrap().parse().unwrap();
+            let purpose = [Purpose::Data, Purpose::Token, Purpose::DeadLetter]
+                .into_iter()
+                .find(|purpose| vector["purpose"] == purpose.name())
+                .unwrap();
+            let context = EncryptionContext { vault: VaultId(id("vault_id")), purpose, key: KeyId(id("key_id")) };
+            assert_eq!(serde_json::to_value(context.pairs()).unwrap(), vector["context"]);
+            seen.push(purpose);
+        }
+        assert_eq!(seen, [Purpose::Data, Purpose::Token, Purpose::DeadLetter]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Settings that several commands share. A flag goes before its variable.
 
 use std::env;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::db::Server;
 /// The command line is to blame: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct UsageError(pub(super) &'static str);
+pub(super) struct UsageError(pub(super) String);
 
 /// Where PostgreSQL is.
 #[derive(Args, Debug)]
@@ -33,19 +34,19 @@ pub(super) struct DatabaseArgs {
 #[command(next_help_heading = "KMS keys (alias, id or ARN)")]
 pub(super) struct KmsArgs {
     /// Wraps data keys
-    #[arg(long, value_name = "KEY", env = "PII_VAULT_DATA_KMS_KEY", default_value = "alias/pii-vault-data",
+    #[arg(long, value_name = "KEY", env = "PII_VAULT_DATA_KMS_KEY", hide_env_values = true, default_value = "alias/pii-vault-data",
           value_parser = NonEmptyStringValueParser::new())]
     data_kms_key: String,
     /// Wraps token keys
-    #[arg(long, value_name = "KEY", env = "PII_VAULT_TOKEN_KMS_KEY", default_value = "alias/pii-vault-token",
+    #[arg(long, value_name = "KEY", env = "PII_VAULT_TOKEN_KMS_KEY", hide_env_values = true, default_value = "alias/pii-vault-token",
           value_parser = NonEmptyStringValueParser::new())]
     token_kms_key: String,
     /// Wraps dead-letter keys
-    #[arg(long, value_name = "KEY", env = "PII_VAULT_DEAD_LETTER_KMS_KEY",
+    #[arg(long, value_name = "KEY", env = "PII_VAULT_DEAD_LETTER_KMS_KEY", hide_env_values = true,
           default_value = "alias/pii-vault-dead-letter", value_parser = NonEmptyStringValueParser::new())]
     dead_letter_kms_key: String,
     /// Signs checkpoints of the audit log
-    #[arg(long, value_name = "KEY", env = "PII_VAULT_SIGNING_KMS_KEY", default_value = "alias/pii-vault-signing",
+    #[arg(long, value_name = "KEY", env = "PII_VAULT_SIGNING_KMS_KEY", hide_env_values = true, default_value = "alias/pii-vault-signing",
           value_parser = NonEmptyStringValueParser::new())]
     signing_kms_key: String,
 }
@@ -54,13 +55,12 @@ impl DatabaseArgs {
     /// The flag, else `DATABASE_URL`, else the file that `PII_VAULT_DATABASE_URL_FILE` names.
     pub(super) fn server(&self) -> anyhow::Result<Server> {
         if let Some(url) = &self.database_url {
-            let server = Server::parse(url)?;
+            let server = parse(url)?;
             if server.has_password() {
-                return Err(UsageError(
+                return usage(
                     "--database-url holds a password, which every user of this machine can read in the process list; \
                      put the URL into DATABASE_URL or a file named by PII_VAULT_DATABASE_URL_FILE",
-                )
-                .into());
+                );
             }
             return Ok(server);
         }
@@ -68,7 +68,7 @@ impl DatabaseArgs {
             Ok(url) if !url.is_empty() => SecretString::from(url),
             _ => url_from_file()?,
         };
-        Ok(Server::parse(&url)?)
+        parse(&url)
     }
 }
 
@@ -91,11 +91,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     humantime::parse_duration(text).map_err(|_| "a duration is a number of seconds, or like 90s, 5m, 24h")
 }
 
+/// A count from 1 to `MAX`.
+pub(super) fn count<const MAX: usize>(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() <= MAX)
+        .ok_or_else(|| format!("a whole number from 1 to {MAX}"))
+}
+
+fn parse(url: &SecretString) -> anyhow::Result<Server> {
+    Ok(Server::parse(url).map_err(|error| UsageError(error.to_string()))?)
+}
+
+fn usage<T>(sentence: &str) -> anyhow::Result<T> {
+    Err(UsageError(sentence.to_owned()).into())
+}
+
 fn url_from_file() -> anyhow::Result<SecretString> {
     let Some(path) = env::var_os("PII_VAULT_DATABASE_URL_FILE").map(PathBuf::from) else {
-        return Err(
-            UsageError("no database: set DATABASE_URL, e.g. postgres://user:password@localhost:5432/logins").into()
-        );
+        return usage("no database: set DATABASE_URL, e.g. postgres://user:password@localhost:5432/logins");
     };
     let content = std::fs::read_to_string(&path)
         .map(Zeroizing::new)

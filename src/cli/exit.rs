@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use super::config::UsageError;
 use crate::etl::EtlError;
 use crate::init::InitError;
 use crate::keyring::KeyringError;
@@ -11,6 +12,8 @@ pub(super) enum ExitStatus {
     Done,
     /// Something failed; trying again, or what the message says, may help.
     Failed,
+    /// The command line or the configuration is to blame.
+    Usage,
     /// Refused on purpose.
     Refused,
     /// What is stored is not what was stored.
@@ -20,6 +23,9 @@ pub(super) enum ExitStatus {
 impl ExitStatus {
     /// The status of an error that reached the command's edge.
     pub(super) fn of(error: &anyhow::Error) -> Self {
+        if error.is::<UsageError>() {
+            return Self::Usage;
+        }
         let key = match (error.downcast_ref::<EtlError>(), error.downcast_ref::<InitError>()) {
             (Some(EtlError::Key(key)), _) | (_, Some(InitError::Key(key))) => Some(key),
             _ => None,
@@ -33,10 +39,10 @@ impl ExitStatus {
 
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
-        // 2, usage, is clap's.
         Self::from(match status {
             ExitStatus::Done => 0,
             ExitStatus::Failed => 1,
+            ExitStatus::Usage => 2,
             ExitStatus::Refused => 3,
             ExitStatus::IntegrityBroken => 4,
         })

@@ -11,12 +11,12 @@ use crate::aws::{Kms, KmsKeys, client};
 use crate::init::{self, InitError, Options, Report};
 
 const EXAMPLES: &str = "\
-The login needs CREATEROLE, and CREATE on the database and on schema public; a superuser is not needed.
-It can be run again at any time: it makes what is missing and changes nothing else.
+The login needs CREATEROLE, and CREATE on the database and on schema public; no superuser is
+needed. It can be run again at any time: it makes what is missing and changes nothing else.
 
 Examples:
   DATABASE_URL=postgres://admin:…@db.internal/logins pii-vault init --create-kms-keys
-  pii-vault init --rename-existing      where a table user_logins of another origin is in the way";
+  pii-vault init --rename-existing     where a table user_logins of another origin is in the way";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

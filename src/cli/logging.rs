@@ -9,13 +9,11 @@ use tracing_subscriber::prelude::*;
 
 use super::progress::AboveLine;
 
-/// How logs are written.
+/// How logs are written: lines for people, or a JSON object a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// A line for people
     #[default]
     Text,
-    /// A JSON object a line
     Json,
 }
 

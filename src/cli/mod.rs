@@ -10,10 +10,8 @@ mod progress;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use config::UsageError;
 use exit::ExitStatus;
 use logging::LogFormat;
 use output::OutputFormat;
@@ -36,14 +34,22 @@ Exit status: 0 done, 1 failed, 2 usage, 3 refused, 4 integrity broken.";
 
 /// Login events from SQS into PostgreSQL: keyed tokens to analyse, sealed originals to recover.
 #[derive(Debug, Parser)]
-#[command(name = "pii-vault", version, max_term_width = 120, args_override_self = true, after_help = EXAMPLES)]
+#[command(name = "pii-vault", version, term_width = 100, args_override_self = true, after_help = EXAMPLES)]
 struct Cli {
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: OutputFormat,
 
     /// How logs are written to standard error
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", env = "PII_VAULT_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        env = "PII_VAULT_LOG_FORMAT",
+        hide_env_values = true
+    )]
     log_format: LogFormat,
 
     #[command(subcommand)]
@@ -83,9 +89,6 @@ pub fn main() -> ExitCode {
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {
-    if let Some(usage) = error.downcast_ref::<UsageError>() {
-        Cli::command().error(ErrorKind::ValueValidation, usage).exit();
-    }
     if output::is_broken_pipe(error) {
         return ExitStatus::Failed.into();
     }

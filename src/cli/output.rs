@@ -6,13 +6,11 @@ use std::io::{self, ErrorKind, Write as _};
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// How results are written.
+/// How results are written: for people, or as one JSON value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum OutputFormat {
-    /// For people
     #[default]
     Human,
-    /// One JSON value
     Json,
 }
 

@@ -153,4 +153,13 @@ mod tests {
         let commitment = Commitment::to(&key(1));
         assert!(Opener::new(key(2), commitment.as_bytes(), 10).is_err());
     }
+
+    #[test]
+    fn debug_shows_no_key() {
+        let ratchet = Ratchet::new(key(1));
+        let opener = Opener::new(key(1), Commitment::to(&key(1)).as_bytes(), 10).unwrap();
+        assert_eq!(format!("{ratchet:?}"), "Ratchet([redacted])");
+        assert_eq!(format!("{:?}", ratchet.sealing_key()), "SealingKey([redacted])");
+        assert_eq!(format!("{opener:?}"), "Opener([redacted])");
+    }
 }

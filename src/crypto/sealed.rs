@@ -109,7 +109,7 @@ fn header(key: &SealingKey, capacity: usize) -> Result<Vec<u8>, RandomnessError>
     Ok(header_with_nonce(key.step, nonce, capacity))
 }
 
-fn header_with_nonce(step: u32, nonce: [u8; NONCE], capacity: usize) -> Vec<u8> {
+pub(super) fn header_with_nonce(step: u32, nonce: [u8; NONCE], capacity: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity);
     out.push(FORMAT_VERSION);
     out.extend_from_slice(&step.to_be_bytes());
@@ -117,7 +117,7 @@ fn header_with_nonce(step: u32, nonce: [u8; NONCE], capacity: usize) -> Vec<u8> 
     out
 }
 
-fn encrypt(key: &SealingKey, aad: &[u8], mut out: Vec<u8>) -> Sealed {
+pub(super) fn encrypt(key: &SealingKey, aad: &[u8], mut out: Vec<u8>) -> Sealed {
     let (header, plaintext) = out.split_at_mut(HEADER);
     let (_, nonce) = header.split_at(HEADER - NONCE);
     let tag = encrypt_in_place(&key.cipher, nonce, aad, plaintext);

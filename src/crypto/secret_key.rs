@@ -68,6 +68,15 @@ mod tests {
         assert_eq!(format!("{key:?}"), "SecretKey([redacted])");
     }
 
+    /// It compiles, so each of these wipes itself; AES and SHA-256 only by features that Cargo.toml names for that.
+    #[test]
+    fn keys_and_what_is_keyed_are_wiped_on_drop() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<SecretKey>();
+        wiped::<aes::Aes256>();
+        wiped::<Sha256>();
+    }
+
     /// Wycheproof's vectors reach `derive` where they have its shape: 32 bytes in and out, empty salt, ASCII info;
     /// the others check the crate below it.
     #[test]

@@ -98,10 +98,14 @@ pub async fn run<Q: Queue, W: KeyWrapper>(
 ) -> Result<(), EtlError> {
     let wrapper = Arc::new(wrapper);
     let vault = vault::id(&mut *pool.get().await?).await?;
-    let token_keys = outage::wait_out(options.patience, KeyringError::is_transient, || async {
+    let loading = outage::wait_out(options.patience, KeyringError::is_transient, || async {
         TokenKeys::load(&mut *pool.get().await?, &*wrapper, vault).await
-    })
-    .await?;
+    });
+    let token_keys = tokio::select! {
+        biased;
+        token_keys = loading => token_keys?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let sealing_keys = |seals| SealingKeys::new(pool.clone(), wrapper.clone(), vault, seals, options.key_limits);
     let protector = Arc::new(Protector {
         vault,

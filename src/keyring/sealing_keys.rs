@@ -23,23 +23,13 @@ pub struct KeyLimits {
 
 /// A limit that would make keys unsafe or unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.advice())]
 pub enum KeyLimitsError {
     /// The lifetime.
+    #[error("a data key lives between 1 minute and 7 days")]
     Lifetime,
     /// The number of values.
+    #[error("a data key seals between 1,000 and 2^32 - 1 values: beyond that, random nonces may repeat")]
     Values,
-}
-
-impl KeyLimitsError {
-    /// What to choose instead.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
-        match self {
-            Self::Lifetime => "a data key lives between 1 minute and 7 days",
-            Self::Values => "a data key seals between 1,000 and 2^32 - 1 values: beyond that, random nonces may repeat",
-        }
-    }
 }
 
 impl KeyLimits {

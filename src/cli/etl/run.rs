@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::aws::{Kms, KmsKeys, Sqs, client};
-use crate::cli::config::{DatabaseArgs, KmsArgs, UsageError, duration};
+use crate::cli::config::{DatabaseArgs, KmsArgs, UsageError, count, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
@@ -19,21 +19,23 @@ use crate::etl::{self, Counters, Options, Summary};
 use crate::keyring::KeyLimits;
 
 const EXAMPLES: &str = "\
-The login needs the role pii_vault_ingest; the AWS identity sqs:ReceiveMessage and sqs:DeleteMessage on the queue,
-kms:GenerateDataKey on the data and dead-letter keys and kms:Decrypt on the token key.
-SIGTERM or SIGINT: finishes what is in flight within 25 s and exits 0; a second one exits at once. Nothing is lost
-either way. Any number of processes may drain one queue.
+The login needs the role pii_vault_ingest. The AWS identity needs sqs:ReceiveMessage and
+sqs:DeleteMessage on the queue, kms:GenerateDataKey on the data and dead-letter keys, and
+kms:Decrypt on the token key. Any number of processes may drain one queue.
+
+SIGTERM or SIGINT: finishes what is in flight within 25 s and exits 0; a second one exits at once.
+Nothing is lost either way.
 
 Examples:
   pii-vault etl run --queue-url https://sqs.eu-central-1.amazonaws.com/123456789012/logins
-  pii-vault etl run --drain --output json        for cron: until the queue stays empty for one long poll
-  pii-vault etl run --max-messages 1000          a first careful try";
+  pii-vault etl run --drain --output json     for cron: until the queue stays empty for one poll
+  pii-vault etl run --max-messages 1000       a first careful try";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
     /// The SQS queue
-    #[arg(long, value_name = "URL", env = "PII_VAULT_QUEUE_URL", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "URL", env = "PII_VAULT_QUEUE_URL", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
     queue_url: String,
     /// Stop once the queue stays empty for one long poll
     #[arg(long)]
@@ -42,7 +44,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
     /// How long received messages stay hidden from other receivers; the queue's own setting if not given
-    #[arg(long, value_name = "DURATION", env = "PII_VAULT_VISIBILITY_TIMEOUT", value_parser = visibility_timeout)]
+    #[arg(long, value_name = "DURATION", env = "PII_VAULT_VISIBILITY_TIMEOUT", hide_env_values = true, value_parser = visibility_timeout)]
     visibility_timeout: Option<Duration>,
     #[command(flatten)]
     tuning: Tuning,
@@ -56,13 +58,13 @@ pub(in crate::cli) struct Args {
 #[command(next_help_heading = "Tuning")]
 struct Tuning {
     /// Concurrent receive calls, ten messages each
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count::<256>)]
     receivers: NonZeroUsize,
     /// Concurrent transactions
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count::<64>)]
     writers: NonZeroUsize,
     /// The most rows of one transaction
-    #[arg(long, value_name = "N", default_value = "500")]
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count::<10_000>)]
     batch_size: NonZeroUsize,
     /// How long a batch waits to fill
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
@@ -108,7 +110,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
 impl Args {
     fn options(&self) -> Result<Options, UsageError> {
         let key_limits = KeyLimits::new(self.tuning.data_key_lifetime, self.tuning.data_key_values)
-            .map_err(|error| UsageError(error.advice()))?;
+            .map_err(|error| UsageError(error.to_string()))?;
         Ok(Options {
             receivers: self.tuning.receivers,
             writers: self.tuning.writers,

@@ -70,6 +70,21 @@ fn every_ip_is_81_bytes_sealed_and_never_twice_the_same() {
 }
 
 #[test]
+fn every_byte_of_the_nonce_is_random() {
+    let sealed: Vec<_> = (0..64).map(|_| sealed_ip()).collect();
+    for index in 5..HEADER {
+        // 64 random bytes are all alike once in 2^504.
+        assert!(sealed.iter().any(|other| other[index] != sealed[0][index]), "byte {index}");
+    }
+}
+
+#[test]
+fn debug_shows_a_size_alone() {
+    let sealed = seal_dead_letter(&sealing_key(7, 5), &dead_letter_binding(), "body").unwrap();
+    assert_eq!(format!("{sealed:?}"), "Sealed(37 bytes)");
+}
+
+#[test]
 fn each_wrong_part_of_a_values_binding_is_refused() {
     let right = binding(Field::Ip);
     let sealed = sealed_ip();
