@@ -14,15 +14,19 @@
 
 mod aad;
 mod commitment;
+mod open_error;
 mod ratchet;
 mod sealed;
 mod secret_key;
 mod text_block;
 mod token;
+#[cfg(test)]
+mod vectors;
 
 pub use aad::{DeadLetterBinding, ValueBinding};
 pub use commitment::{Commitment, CommitmentMismatch};
+pub use open_error::OpenError;
 pub use ratchet::{Opener, Ratchet, SealingKey};
-pub use sealed::{OpenError, Sealed, open_dead_letter, open_value, seal_dead_letter, seal_value};
+pub use sealed::{Sealed, open_dead_letter, open_value, seal_dead_letter, seal_value};
 pub use secret_key::{KeyLengthError, RandomnessError, SecretKey};
 pub use token::{Token, Tokenizer};

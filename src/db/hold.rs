@@ -3,7 +3,7 @@
 use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 
-use super::enums::sql;
+use super::enums::{sql, sql_enum};
 use super::{Connection, DbError};
 use crate::domain::KeyId;
 
@@ -17,6 +17,21 @@ pub enum Hold {
     /// A sealing key of the batch is out of use. Make a new one.
     SealingKeyNotActive,
 }
+
+impl Hold {
+    const ALL: [Self; 3] = [Self::Held, Self::TokenKeysChanged, Self::SealingKeyNotActive];
+
+    /// The word in SQL.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::TokenKeysChanged => "token_keys_changed",
+            Self::SealingKeyNotActive => "sealing_key_not_active",
+        }
+    }
+}
+
+sql_enum!(Hold = KeyHold, HoldProxy, Hold::name);
 
 #[diesel::declare_sql_function]
 #[expect(missing_docs, reason = "the macro writes items that cannot carry any")]

@@ -48,7 +48,7 @@ impl Reason {
 
     /// The machine-readable word.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub fn code(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid_json",
             Self::NotAnObject => "not_an_object",
@@ -96,7 +96,7 @@ impl Member {
 
     /// Its key in the object.
     #[must_use]
-    pub const fn key(self) -> &'static str {
+    pub fn key(self) -> &'static str {
         match self {
             Self::UserId => "user_id",
             Self::AppVersion => "app_version",

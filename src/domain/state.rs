@@ -11,6 +11,22 @@ pub enum KeyState {
     Retired,
 }
 
+impl KeyState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Active, Self::DecryptOnly, Self::Retired];
+
+    /// The word in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::DecryptOnly => "decrypt-only",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// What a key is for: it names the KMS key that wraps it and stands in its encryption context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -42,4 +58,18 @@ pub enum TokenSlot {
     A,
     /// `ip_token_b`, `device_id_token_b`, `token_key_b`.
     B,
+}
+
+impl TokenSlot {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::A, Self::B];
+
+    /// The word in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
 }

@@ -5,7 +5,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tracing::{instrument, warn};
 
-use super::EtlError;
+use super::error::EtlError;
 use super::outage::wait_out;
 use super::store::Committed;
 use super::summary::Counters;

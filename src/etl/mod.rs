@@ -8,6 +8,7 @@
 
 mod acknowledge;
 mod budget;
+mod error;
 mod outage;
 mod protect;
 mod receive;
@@ -22,14 +23,15 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use error::EtlError;
 pub use summary::{Counters, Summary};
 
-use crate::aws::{AwsError, KeyWrapper, Queue};
-use crate::crypto::RandomnessError;
+use crate::aws::{KeyWrapper, Queue};
 use crate::db::sealing_keys::Seals;
-use crate::db::{DbError, Pool, vault};
+use crate::db::{Pool, vault};
 use crate::keyring::{KeyLimits, KeyringError, SealingKeys, TokenKeys};
 use budget::Budget;
+use error::GRACE;
 use protect::Protector;
 
 /// How ingestion runs.
@@ -53,32 +55,6 @@ pub struct Options {
     pub patience: Duration,
     /// How long one data key is used.
     pub key_limits: KeyLimits,
-}
-
-/// How long a run may take to finish what is in flight once it was told to stop.
-pub const GRACE: Duration = Duration::from_secs(25);
-
-/// Ingestion gave up. What it had not committed is still in the queue.
-#[derive(Debug, thiserror::Error)]
-pub enum EtlError {
-    /// A key.
-    #[error(transparent)]
-    Key(#[from] KeyringError),
-    /// The queue.
-    #[error(transparent)]
-    Queue(#[from] AwsError),
-    /// PostgreSQL.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// The operating system.
-    #[error(transparent)]
-    Randomness(#[from] RandomnessError),
-    /// The grace was too short.
-    #[error("not everything in flight was stored within {} s; what was not is still in the queue", GRACE.as_secs())]
-    GraceOver,
-    /// A task of ours panicked.
-    #[error("a task ended unexpectedly; what was not stored is still in the queue")]
-    Task,
 }
 
 /// Drains `queue` into the vault until `stop` is cancelled or the options say that it is enough.

@@ -2,7 +2,7 @@ use std::sync::{Arc, RwLock};
 
 use tracing::error;
 
-use super::EtlError;
+use super::error::EtlError;
 use crate::aws::{KeyWrapper, Message, ReceiptHandle};
 use crate::crypto::{DeadLetterBinding, RandomnessError, ValueBinding, seal_dead_letter, seal_value};
 use crate::db::dead_letters::NewDeadLetter;

@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, instrument};
 
-use super::EtlError;
 use super::budget::Budget;
+use super::error::EtlError;
 use super::outage::wait_out;
 use super::protect::{Protected, Protector};
 use super::summary::Counters;

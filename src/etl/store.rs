@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, instrument, warn};
 
-use super::EtlError;
+use super::error::EtlError;
 use super::outage::wait_out;
 use super::protect::{Protected, Protector, Row};
 use super::summary::Counters;

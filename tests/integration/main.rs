@@ -15,6 +15,8 @@ mod support;
 mod dead_letters;
 mod etl_run;
 mod etl_run_faults;
+mod etl_run_redelivery;
+mod etl_run_stop;
 mod genuine;
 mod ingest_role;
 mod init;

@@ -11,3 +11,11 @@ pub(crate) fn login(number: usize) -> Value {
         "device_id": format!("device-{}", number % 100),
     })
 }
+
+/// `received` of a summary is the sum of what became of the messages.
+#[track_caller]
+pub(crate) fn assert_adds_up(summary: &Value) {
+    let count = |key: &str| summary[key].as_u64().unwrap();
+    let letters: u64 = summary["dead_letters"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(count("received"), count("stored") + count("already_stored") + letters + count("left_in_queue"));
+}

@@ -1,6 +1,7 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
 mod command;
+mod in_process;
 mod messages;
 mod opened;
 mod sql;
@@ -13,7 +14,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 pub(crate) use command::Running;
-pub(crate) use messages::login;
+pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use sql::sqlstate;
 
 use crate::stack::Stack;
