@@ -13,6 +13,7 @@ mod stack;
 mod support;
 
 mod dead_letters;
+mod decoder;
 mod etl_run;
 mod etl_run_faults;
 mod etl_run_redelivery;
