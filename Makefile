@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
-demo: bootstrap ## the whole pipeline on this machine, from queue to unmasked value; KEEP=1 leaves it running
+demo: bootstrap ## the whole pipeline on this machine, from a queue to the view of an analyst; KEEP=1 leaves it up
 	@$(CARGO) build --locked --bins --example demo
 	@$(demo)
 

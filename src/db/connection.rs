@@ -34,6 +34,10 @@ impl Role {
     }
 }
 
+/// In the catalog, which every role can read.
+const VAULT_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n \
+                            ON n.oid = c.relnamespace WHERE n.nspname = 'pii_vault' AND c.relname = 'vault')";
+
 /// Where PostgreSQL is and who logs in.
 #[derive(Clone)]
 pub struct Server(Arc<tokio_postgres::Config>);
@@ -67,6 +71,9 @@ pub enum ConnectError {
         /// The code, PostgreSQL documentation appendix A.
         code: String,
     },
+    /// There is no vault in the database.
+    #[error("there is no vault in this database; run `pii-vault init`, or check the database in DATABASE_URL")]
+    NoVault,
     /// The login may not take on the command's role.
     #[error(
         "this login may not use the role {role}; as an administrator run: GRANT {role} TO <login>; \
@@ -119,6 +126,10 @@ impl Server {
                 Some(_) => ConnectError::Role { role },
                 None => self.refused(&error),
             })?;
+            let found = client.query_one(VAULT_EXISTS, &[]).await.map_err(|error| self.refused(&error))?;
+            if !found.get::<_, bool>(0) {
+                return Err(ConnectError::NoVault);
+            }
         }
         AsyncPgConnection::try_from(client).await.map_err(|_| ConnectError::Unreachable {
             at: self.address(),

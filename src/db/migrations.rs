@@ -19,7 +19,10 @@ const LOCK_TIMEOUT: &str = "60s";
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// PostgreSQL's message; no row is in it.
-    #[error("{step}: {message}. `init` needs a login with CREATEROLE, and CREATE on the database and on schema public")]
+    #[error(
+        "{step}: {message}. `init` needs a login with CREATEROLE, and CREATE on the database and on schema public; \
+         where another administrator made pii_vault_owner, also that role from them"
+    )]
     Refused {
         /// What was being done.
         step: &'static str,
@@ -119,7 +122,7 @@ const OWNER_AND_SCHEMA: &str = "
     $$;
     DO $$
     BEGIN
-        IF NOT pg_has_role(current_user, 'pii_vault_owner', 'MEMBER') THEN
+        IF NOT pg_has_role(current_user, 'pii_vault_owner', 'USAGE') THEN
             EXECUTE format('GRANT pii_vault_owner TO %I', current_user);
         END IF;
     END

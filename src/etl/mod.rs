@@ -73,13 +73,14 @@ pub async fn run<Q: Queue, W: KeyWrapper>(
     stop: CancellationToken,
 ) -> Result<(), EtlError> {
     let wrapper = Arc::new(wrapper);
-    let vault = vault::id(&mut *pool.get().await?).await?;
     let loading = outage::wait_out(options.patience, KeyringError::is_transient, || async {
-        TokenKeys::load(&mut *pool.get().await?, &*wrapper, vault).await
+        let mut conn = pool.get().await?;
+        let vault = vault::id(&mut conn).await?;
+        Ok::<_, KeyringError>((vault, TokenKeys::load(&mut conn, &*wrapper, vault).await?))
     });
-    let token_keys = tokio::select! {
+    let (vault, token_keys) = tokio::select! {
         biased;
-        token_keys = loading => token_keys?,
+        loaded = loading => loaded?,
         () = stop.cancelled() => return Ok(()),
     };
     let sealing_keys = |seals| SealingKeys::new(pool.clone(), wrapper.clone(), vault, seals, options.key_limits);

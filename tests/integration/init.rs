@@ -153,15 +153,19 @@ async fn what_it_lacks_is_told() {
     let refused = world.pii_vault_with(Who::Administrator, &["init"], &[("DATABASE_URL", &url)]).finish().exits(1);
     assert!(refused.stderr.contains("refused the login (SQLSTATE 28P01)"), "{}", refused.stderr);
 
-    world.sql.batch_execute(&format!("ALTER ROLE administrator_{} NOCREATEROLE", world.id)).await.expect("altered");
-    let refused = init(&world, &["--create-kms-keys"]).finish().exits(1);
+    world.make_login(Who::Nobody).await;
+    let refused = world.pii_vault(Who::Nobody, &["init", "--create-kms-keys"]).finish().exits(1);
     assert!(
         refused.stderr.contains("permission denied") && refused.stderr.contains("CREATEROLE"),
         "{}",
         refused.stderr
     );
 
-    let not_initialised = World::empty().await;
-    let refused = not_initialised.pii_vault(Who::Administrator, &["etl", "run"]).finish().exits(1);
-    assert!(refused.stderr.contains("pii_vault_ingest"), "{}", refused.stderr);
+    // Another vault in the same cluster: the roles are there, the schema is not.
+    let (initialised, empty) = (World::vault().await, World::empty().await);
+    empty.make_login(Who::Ingest).await;
+    let refused = empty.pii_vault(Who::Ingest, &["etl", "run"]).finish().exits(1);
+    assert!(refused.stderr.contains("there is no vault in this database"), "{}", refused.stderr);
+    let refused = initialised.pii_vault(Who::Analyst, &["etl", "run"]).finish().exits(1);
+    assert!(refused.stderr.contains("GRANT pii_vault_ingest TO"), "{}", refused.stderr);
 }

@@ -4,7 +4,7 @@
 //! its folder each supervisor listens on a named pipe, which it removes before it stops its server, and the folder
 //! last of all.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
@@ -45,9 +45,9 @@ pub(super) fn stop(state_file: &Path) -> Result<bool> {
         state => state.with_context(|| format!("reading {}", state_file.display()))?,
     };
     let servers = state.lines().map(Server::parse).collect::<Result<Vec<_>>>()?;
-    for server in &servers {
-        server.ask_to_stop()?;
-    }
+    // Held open until the end: a pipe that nobody has open forgets what was written, and a supervisor that was only
+    // just detached may not have opened its end yet.
+    let _pipes = servers.iter().map(Server::ask_to_stop).collect::<Result<Vec<_>>>()?;
     for server in &servers {
         server.wait_until_gone()?;
     }
@@ -66,11 +66,16 @@ impl Server {
         Ok(Self { port: port.parse()?, folder: folder.into() })
     }
 
-    fn ask_to_stop(&self) -> Result<()> {
+    /// Returns the pipe, if the supervisor has not taken it away yet.
+    fn ask_to_stop(&self) -> Result<Option<File>> {
         // Opened for reading as well, so that it does not block if the supervisor is dead.
         match OpenOptions::new().read(true).write(true).open(self.pipe()) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            pipe => Ok(writeln!(pipe?, "stop")?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            pipe => {
+                let mut pipe = pipe?;
+                writeln!(pipe, "stop")?;
+                Ok(Some(pipe))
+            }
         }
     }
 
