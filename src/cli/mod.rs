@@ -7,6 +7,7 @@ mod init;
 mod logging;
 mod output;
 mod progress;
+mod signals;
 
 use std::process::ExitCode;
 

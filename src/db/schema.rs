@@ -1,6 +1,6 @@
 //! The tables as diesel sees them: `diesel print-schema`, with the enums of [`super::enums`].
 
-use diesel::{allow_tables_to_appear_in_same_query, table};
+use diesel::table;
 
 table! {
     pii_vault.vault (id) {
@@ -58,5 +58,3 @@ table! {
         received_at -> Timestamptz,
     }
 }
-
-allow_tables_to_appear_in_same_query!(vault, data_keys, dead_letter_keys, token_keys, dead_letters);

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing::info;
 
 use crate::aws::{Kms, KmsKeys, Sqs, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, UsageError, count, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
+use crate::cli::signals::stop_on_signal;
 use crate::db::Role;
 use crate::etl::{self, Counters, Options, Summary};
 use crate::keyring::KeyLimits;
@@ -123,26 +121,6 @@ impl Args {
             key_limits,
         })
     }
-}
-
-/// A token that the first SIGTERM or SIGINT cancels; the second ends the process.
-fn stop_on_signal() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let token = stop.clone();
-    tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = terminate.recv() => 128 + 15,
-                _ = interrupt.recv() => 128 + 2,
-            }
-        };
-        next().await;
-        info!("stopping: finishing what is in flight");
-        token.cancel();
-        std::process::exit(next().await);
-    });
-    Ok(stop)
 }
 
 async fn show_progress(counters: Arc<Counters>) {
