@@ -26,3 +26,6 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Whoever lacks INHERIT has no right here but through the owner.
+SET LOCAL ROLE pii_vault_owner;

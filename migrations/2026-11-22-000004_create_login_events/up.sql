@@ -2,7 +2,7 @@ CREATE DOMAIN pii_vault.token AS text CHECK (octet_length(VALUE) = 43);
 COMMENT ON DOMAIN pii_vault.token IS 'base64url, no padding, of HMAC-SHA256(field key, canonical value)';
 
 CREATE TABLE pii_vault.login_events (
-    create_date date NOT NULL,
+    create_date date NOT NULL CHECK (isfinite(create_date)),
     event_id uuid NOT NULL,
     user_id varchar(128) NOT NULL CHECK (user_id <> ''),
     device_type varchar(32) NOT NULL,

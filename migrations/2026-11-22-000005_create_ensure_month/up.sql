@@ -1,7 +1,7 @@
 -- Makes the partition of a month before its first row. Attaching locks the default partition against readers, so an
 -- open reader can hold it up: three short tries, then the default partition takes the rows (false is returned).
 CREATE FUNCTION pii_vault.ensure_month(day date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
 SET "TimeZone" = 'UTC'
 SET "DateStyle" = 'ISO, YMD'

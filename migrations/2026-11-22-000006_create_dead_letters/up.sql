@@ -12,7 +12,7 @@ CREATE TYPE pii_vault.login_member AS ENUM ('user_id', 'app_version', 'device_ty
 COMMENT ON TYPE pii_vault.login_member IS 'A member of the JSON object of a login event';
 
 CREATE TABLE pii_vault.dead_letters (
-    create_date date NOT NULL,
+    create_date date NOT NULL CHECK (isfinite(create_date)),
     message_id uuid NOT NULL,
     reason pii_vault.dead_letter_reason NOT NULL,
     member pii_vault.login_member,

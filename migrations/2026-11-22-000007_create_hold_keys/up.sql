@@ -8,7 +8,7 @@ COMMENT ON TYPE pii_vault.key_hold IS
 -- that uses it, and a batch does not begin with a key that is. Foreign keys did not stop that race.
 CREATE FUNCTION pii_vault.hold_keys(data_keys uuid[], dead_letter_keys uuid[], token_keys uuid[])
 RETURNS pii_vault.key_hold
-LANGUAGE plpgsql SECURITY DEFINER
+LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE

@@ -21,3 +21,4 @@ GRANT SELECT ON pii_vault.user_logins TO pii_vault_analyst;
 -- The owner of the view needs no right in schema public: the administrator, who has CREATE there, moves it.
 SET LOCAL ROLE NONE;
 ALTER VIEW pii_vault.user_logins SET SCHEMA public;
+SET LOCAL ROLE pii_vault_owner;

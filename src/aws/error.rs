@@ -41,6 +41,13 @@ impl AwsError {
         matches!(self.fault, AwsFault::Unreachable | AwsFault::Unavailable)
     }
 
+    /// Whether the same call may succeed later in a process that has called AWS before: credentials that were there
+    /// are then being renewed, not missing.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || self.fault == AwsFault::NotConfigured
+    }
+
     /// AWS's error code, where there was an answer.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
@@ -53,13 +60,17 @@ impl AwsError {
         Self { call, fault, code: None, message: None }
     }
 
-    pub(super) fn during<E: ProvideErrorMetadata, R>(call: &'static str) -> impl Fn(SdkError<E, R>) -> Self {
+    pub(super) fn during<E: ProvideErrorMetadata>(call: &'static str) -> impl Fn(SdkError<E>) -> Self {
         move |error| match &error {
             SdkError::ServiceError(service) => {
                 let (code, message) = (service.err().code(), service.err().message());
                 Self {
                     call,
-                    fault: service_fault(code.unwrap_or_default()),
+                    fault: if service.raw().status().is_server_error() {
+                        AwsFault::Unavailable
+                    } else {
+                        service_fault(code.unwrap_or_default())
+                    },
                     code: code.map(ToOwned::to_owned),
                     message: message.map(ToOwned::to_owned),
                 }
@@ -96,9 +107,10 @@ impl fmt::Display for AwsError {
 
 impl std::error::Error for AwsError {}
 
-/// By the error tables of the SQS and KMS API references and their "Common Errors".
+/// By the error tables of the SQS and KMS API references and their "Common Errors". SQS passes on what KMS said of an
+/// encrypted queue, as `KMS.ThrottlingException` and the like.
 fn service_fault(code: &str) -> AwsFault {
-    match code.rsplit('#').next().unwrap_or(code) {
+    match code.strip_prefix("KMS.").unwrap_or(code) {
         "NotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
         "ThrottlingException"
         | "Throttling"
@@ -106,6 +118,10 @@ fn service_fault(code: &str) -> AwsFault {
         | "RequestLimitExceeded"
         | "OverLimit"
         | "LimitExceededException"
+        | "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
         | "DependencyTimeoutException"
         | "KeyUnavailableException"
         | "KMSInternalException"

@@ -1,7 +1,9 @@
 //! The key wrapper.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 
@@ -101,7 +103,10 @@ impl Kms {
     /// KMS with the vault's keys.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, keys: KmsKeys) -> Self {
-        Self { client: aws_sdk_kms::Client::new(config), keys }
+        // A call that hangs must not outlast anybody's patience: KMS answers within milliseconds.
+        let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build();
+        let config = aws_sdk_kms::config::Builder::from(config).timeout_config(timeouts).build();
+        Self { client: aws_sdk_kms::Client::from_conf(config), keys }
     }
 }
 

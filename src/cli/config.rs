@@ -108,7 +108,8 @@ fn usage<T>(sentence: &str) -> anyhow::Result<T> {
 }
 
 fn url_from_file() -> anyhow::Result<SecretString> {
-    let Some(path) = env::var_os("PII_VAULT_DATABASE_URL_FILE").map(PathBuf::from) else {
+    let Some(path) = env::var_os("PII_VAULT_DATABASE_URL_FILE").filter(|path| !path.is_empty()).map(PathBuf::from)
+    else {
         return usage("no database: set DATABASE_URL, e.g. postgres://user:password@localhost:5432/logins");
     };
     let content = std::fs::read_to_string(&path)

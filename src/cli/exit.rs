@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use super::config::UsageError;
+use crate::db::migrations::MigrationError;
 use crate::etl::EtlError;
 use crate::init::InitError;
 use crate::keyring::KeyringError;
@@ -25,6 +26,9 @@ impl ExitStatus {
     pub(super) fn of(error: &anyhow::Error) -> Self {
         if error.is::<UsageError>() {
             return Self::Usage;
+        }
+        if let Some(InitError::Migration(MigrationError::NotOurs { .. })) = error.downcast_ref() {
+            return Self::Refused;
         }
         let key = match (error.downcast_ref::<EtlError>(), error.downcast_ref::<InitError>()) {
             (Some(EtlError::Key(key)), _) | (_, Some(InitError::Key(key))) => Some(key),

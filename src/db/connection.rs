@@ -34,6 +34,10 @@ impl Role {
     }
 }
 
+/// A message is deleted once its row is committed, so a commit must be on disk, whatever the database's default.
+const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
+                       WHERE current_setting('synchronous_commit') = 'off'";
+
 /// In the catalog, which every role can read.
 const VAULT_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n \
                             ON n.oid = c.relnamespace WHERE n.nspname = 'pii_vault' AND c.relname = 'vault')";
@@ -71,6 +75,11 @@ pub enum ConnectError {
         /// The code, PostgreSQL documentation appendix A.
         code: String,
     },
+    /// The database cannot store all text.
+    #[error(
+        "the database's encoding is not UTF8, so there is text that it cannot store; make one WITH ENCODING 'UTF8'"
+    )]
+    Encoding,
     /// There is no vault in the database.
     #[error("there is no vault in this database; run `pii-vault init`, or check the database in DATABASE_URL")]
     NoVault,
@@ -122,7 +131,7 @@ impl Server {
         let (client, driver) = self.0.connect(NoTls).await.map_err(|error| self.refused(&error))?;
         tokio::spawn(driver);
         if let Some(role) = role.name() {
-            client.batch_execute(&format!("SET ROLE {role}")).await.map_err(|error| match error.code() {
+            client.batch_execute(&format!("SET ROLE {role}; {DURABLE}")).await.map_err(|error| match error.code() {
                 Some(_) => ConnectError::Role { role },
                 None => self.refused(&error),
             })?;
@@ -130,6 +139,10 @@ impl Server {
             if !found.get::<_, bool>(0) {
                 return Err(ConnectError::NoVault);
             }
+        }
+        let encoding = client.query_one("SHOW server_encoding", &[]).await.map_err(|error| self.refused(&error))?;
+        if encoding.get::<_, &str>(0) != "UTF8" {
+            return Err(ConnectError::Encoding);
         }
         AsyncPgConnection::try_from(client).await.map_err(|_| ConnectError::Unreachable {
             at: self.address(),

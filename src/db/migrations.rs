@@ -18,9 +18,19 @@ const LOCK_TIMEOUT: &str = "60s";
 /// A statement of the schema failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
+    /// The schema, or a role of ours, is somebody else's: whoever owns it would own the vault.
+    #[error(
+        "{what} exists and is not as `init` would make it. Nothing was changed. Find out who made it; if nobody needs \
+         it, drop it and run `pii-vault init` again"
+    )]
+    NotOurs {
+        /// Which.
+        what: String,
+    },
     /// PostgreSQL's message; no row is in it.
     #[error(
-        "{step}: {message}. `init` needs a login with CREATEROLE, and CREATE on the database and on schema public; \
+        "{step}: {message}. `init` needs a login with CREATEROLE and INHERIT, CREATE on the database, and USAGE and CREATE on \
+         schema public; \
          where another administrator made pii_vault_owner, also that role from them"
     )]
     Refused {
@@ -98,6 +108,7 @@ pub async fn lock(conn: &mut Connection) -> Result<(), MigrationError> {
 /// # Errors
 /// [`MigrationError`].
 pub async fn run(mut conn: Connection) -> Result<(Connection, Vec<String>), MigrationError> {
+    refuse_what_is_not_ours(&mut conn).await?;
     conn.batch_execute(OWNER_AND_SCHEMA).await.map_err(refused("making the owner and the schema"))?;
     let harness = move || {
         let mut harness = AsyncMigrationHarness::new(conn);
@@ -125,12 +136,33 @@ const OWNER_AND_SCHEMA: &str = "
         IF NOT pg_has_role(current_user, 'pii_vault_owner', 'USAGE') THEN
             EXECUTE format('GRANT pii_vault_owner TO %I', current_user);
         END IF;
+    EXCEPTION WHEN unique_violation THEN
+        NULL; -- another database's init, at this very moment
     END
     $$;
     CREATE SCHEMA IF NOT EXISTS pii_vault AUTHORIZATION pii_vault_owner;
     SET ROLE pii_vault_owner;
     SET search_path = pii_vault;
 ";
+
+async fn refuse_what_is_not_ours(conn: &mut Connection) -> Result<(), MigrationError> {
+    let found: Vec<Column> = diesel::sql_query(
+        "SELECT 'schema pii_vault of ' || nspowner::regrole AS description FROM pg_namespace \
+         WHERE nspname = 'pii_vault' AND pg_get_userbyid(nspowner) <> 'pii_vault_owner' \
+         UNION ALL SELECT 'role ' || rolname FROM pg_roles \
+         WHERE rolname IN ('pii_vault_owner', 'pii_vault_ingest', 'pii_vault_analyst', 'pii_vault_unmask', \
+             'pii_vault_lookup', 'pii_vault_approver', 'pii_vault_auditor', 'pii_vault_notary', 'pii_vault_rewrap', \
+             'pii_vault_reseal', 'pii_vault_redrive') \
+         AND (rolsuper OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)",
+    )
+    .load(conn)
+    .await
+    .map_err(refused("looking for what is not ours"))?;
+    match found.into_iter().next() {
+        Some(Column { description }) => Err(MigrationError::NotOurs { what: description }),
+        None => Ok(()),
+    }
+}
 
 fn refused(step: &'static str) -> impl Fn(diesel::result::Error) -> MigrationError {
     move |error| MigrationError::Refused { step, message: error.to_string() }

@@ -32,6 +32,7 @@ use crate::db::{Pool, vault};
 use crate::keyring::{KeyLimits, KeyringError, SealingKeys, TokenKeys};
 use budget::Budget;
 use error::GRACE;
+use outage::Outages;
 use protect::Protector;
 
 /// How ingestion runs.
@@ -73,7 +74,8 @@ pub async fn run<Q: Queue, W: KeyWrapper>(
     stop: CancellationToken,
 ) -> Result<(), EtlError> {
     let wrapper = Arc::new(wrapper);
-    let loading = outage::wait_out(options.patience, KeyringError::is_transient, || async {
+    let outages = Arc::new(Outages::new(options.patience));
+    let loading = outages.wait_out(KeyringError::is_transient, || async {
         let mut conn = pool.get().await?;
         let vault = vault::id(&mut conn).await?;
         Ok::<_, KeyringError>((vault, TokenKeys::load(&mut conn, &*wrapper, vault).await?))
@@ -90,7 +92,8 @@ pub async fn run<Q: Queue, W: KeyWrapper>(
         data_keys: sealing_keys(Seals::Values),
         dead_letter_keys: sealing_keys(Seals::DeadLetters),
     });
-    let stages = Stages { queue: Arc::new(queue), wrapper, pool, options, counters, stop: stop.clone(), protector };
+    let stages =
+        Stages { queue: Arc::new(queue), wrapper, pool, options, counters, stop: stop.clone(), protector, outages };
 
     let mut tasks = stages.spawn();
     let _ratchet = AbortOnDrop(tokio::spawn(advance_ratchets(stages.protector.clone())));
@@ -119,6 +122,7 @@ struct Stages<Q, W> {
     counters: Arc<Counters>,
     stop: CancellationToken,
     protector: Arc<Protector<W>>,
+    outages: Arc<Outages>,
 }
 
 impl<Q: Queue, W: KeyWrapper> Stages<Q, W> {
@@ -140,7 +144,7 @@ impl<Q: Queue, W: KeyWrapper> Stages<Q, W> {
                     stop: self.stop.clone(),
                     wait: self.options.wait,
                     drain: self.options.drain,
-                    patience: self.options.patience,
+                    outages: self.outages.clone(),
                 }
                 .run(to_store.clone()),
             );
@@ -155,12 +159,18 @@ impl<Q: Queue, W: KeyWrapper> Stages<Q, W> {
                     counters: self.counters.clone(),
                     batch_size: self.options.batch_size.get(),
                     linger: self.options.linger,
-                    patience: self.options.patience,
+                    outages: self.outages.clone(),
                 }
                 .run(protected.clone(), to_acknowledge.clone()),
             );
         }
-        tasks.spawn(acknowledge::run(self.queue.clone(), committed, self.counters.clone(), self.options.patience));
+        let acknowledger = acknowledge::Acknowledger {
+            queue: self.queue.clone(),
+            counters: self.counters.clone(),
+            outages: self.outages.clone(),
+            stop: self.stop.clone(),
+        };
+        tasks.spawn(acknowledger.run(committed));
         tasks
     }
 }

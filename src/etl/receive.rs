@@ -7,12 +7,11 @@ use tracing::{debug, instrument};
 
 use super::budget::Budget;
 use super::error::EtlError;
-use super::outage::wait_out;
+use super::outage::Outages;
 use super::protect::{Protected, Protector};
 use super::summary::Counters;
 use crate::aws::sqs::BATCH;
 use crate::aws::{AwsError, KeyWrapper, Message, Queue};
-use crate::keyring::KeyringError;
 
 /// How long a poll that is under way when the run is told to stop may still answer: what it brings would otherwise
 /// stay hidden for the visibility timeout.
@@ -27,14 +26,14 @@ pub(super) struct Receiver<Q, W> {
     pub(super) stop: CancellationToken,
     pub(super) wait: Duration,
     pub(super) drain: bool,
-    pub(super) patience: Duration,
+    pub(super) outages: Arc<Outages>,
 }
 
 impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
     /// Runs until it is told to stop, the budget is used up or, to drain, one poll brings nothing.
     #[instrument(name = "receive", skip_all)]
     pub(super) async fn run(self, to_store: mpsc::Sender<Vec<Protected>>) -> Result<(), EtlError> {
-        while !self.stop.is_cancelled() {
+        while self.may_receive().await {
             let Some(mut leave) = self.budget.take(BATCH) else { break };
             let Some(messages) = self.receive(leave.messages()).await? else { break };
             leave.use_up(messages.len());
@@ -58,9 +57,18 @@ impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
         Ok(())
     }
 
+    /// Waits while anything is out of order. `false` where the run was told to stop.
+    async fn may_receive(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.outages.over() => true,
+        }
+    }
+
     /// `None` where the run was told to stop first.
     async fn receive(&self, max: usize) -> Result<Option<Vec<Message>>, EtlError> {
-        let receive = wait_out(self.patience, AwsError::is_transient, || self.queue.receive(max, self.wait));
+        let receive = self.outages.wait_out(AwsError::may_pass, || self.queue.receive(max, self.wait));
         let stopped = async {
             self.stop.cancelled().await;
             tokio::time::sleep(LAST_ANSWER).await;
@@ -73,7 +81,7 @@ impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
     }
 
     async fn protect(&self, messages: &[Message]) -> Result<(Vec<Protected>, u64), EtlError> {
-        let is_transient = |error: &EtlError| matches!(error, EtlError::Key(key) if KeyringError::is_transient(key));
-        wait_out(self.patience, is_transient, || self.protector.protect(messages)).await
+        let may_pass = |error: &EtlError| matches!(error, EtlError::Key(key) if key.may_pass());
+        self.outages.wait_out(may_pass, || self.protector.protect(messages)).await
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, instrument, warn};
 
 use super::error::EtlError;
-use super::outage::wait_out;
+use super::outage::Outages;
 use super::protect::{Protected, Protector, Row};
 use super::summary::Counters;
 use crate::aws::{KeyWrapper, ReceiptHandle};
@@ -42,7 +42,7 @@ pub(super) struct Writer<W> {
     pub(super) counters: Arc<Counters>,
     pub(super) batch_size: usize,
     pub(super) linger: Duration,
-    pub(super) patience: Duration,
+    pub(super) outages: Arc<Outages>,
 }
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl<W: KeyWrapper> Writer<W> {
             let collected = self.collect(&mut *protected.lock().await).await;
             let Some(batch) = collected else { return Ok(()) };
             self.ensure_months(&batch, &mut months).await?;
-            let (hold, stored) = wait_out(self.patience, DbError::is_transient, || self.commit(&batch)).await?;
+            let (hold, stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
             if hold != Hold::Held {
                 self.give_up(&batch, hold).await?;
                 continue;
@@ -106,10 +106,10 @@ impl<W: KeyWrapper> Writer<W> {
             if known.contains(&month(day)) {
                 continue;
             }
-            let made = wait_out(self.patience, DbError::is_transient, || async {
-                months::ensure(&mut *self.pool.get().await?, day).await
-            })
-            .await?;
+            let made = self
+                .outages
+                .wait_out(DbError::is_transient, || async { months::ensure(&mut *self.pool.get().await?, day).await })
+                .await?;
             if !made {
                 warn!(month = ?month(day), "no partition yet; rows go to the default partition");
             }
@@ -146,10 +146,12 @@ impl<W: KeyWrapper> Writer<W> {
         match hold {
             Hold::Held => {}
             Hold::TokenKeysChanged => {
-                let keys = wait_out(self.patience, KeyringError::is_transient, || async {
-                    TokenKeys::load(&mut *self.pool.get().await?, &*self.wrapper, self.protector.vault).await
-                })
-                .await?;
+                let keys = self
+                    .outages
+                    .wait_out(KeyringError::may_pass, || async {
+                        TokenKeys::load(&mut *self.pool.get().await?, &*self.wrapper, self.protector.vault).await
+                    })
+                    .await?;
                 self.protector.set_token_keys(keys);
             }
             Hold::SealingKeyNotActive => {

@@ -46,4 +46,10 @@ impl KeyringError {
             Self::Commitment { .. } | Self::NoTokenKey => false,
         }
     }
+
+    /// Whether trying again may help a process that has called AWS before: see [`AwsError::may_pass`].
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Aws(error) if error.may_pass())
+    }
 }

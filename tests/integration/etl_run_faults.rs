@@ -36,6 +36,43 @@ async fn postgresql_going_away_pauses_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_received_while_nothing_can_be_stored() {
+    let world = World::vault().await;
+    world.send_logins(60).await;
+    let ingest = format!("ingest_{}", world.id);
+    let args = ["--batch-size", "10", "--receivers", "1", "--writers", "1", "--visibility-timeout", "1s"];
+    let mut run = world.start_drain(&args);
+    run.wait_for_log("new sealing key");
+    world.sql.batch_execute(&format!("ALTER ROLE {ingest} NOLOGIN")).await.unwrap();
+    let terminate = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ingest}'");
+    world.sql.batch_execute(&terminate).await.unwrap();
+    // Several times the visibility timeout: received again and again, they would pile up.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.sql.batch_execute(&format!("ALTER ROLE {ingest} LOGIN")).await.unwrap();
+    let summary = run.finish().done().json();
+    assert!(summary["received"].as_u64().unwrap() <= 60 + 20, "{summary}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.drain(&[]);
+    assert_eq!(world.count("pii_vault.login_events").await, 60);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_on_disk_whatever_the_database_says() {
+    let world = World::vault().await;
+    world.sql.batch_execute(&format!("ALTER DATABASE test_{} SET synchronous_commit = off", world.id)).await.unwrap();
+    let url = world.database_url(Who::Ingest);
+    let server = pii_vault::db::Server::parse(&url.into()).unwrap();
+    let mut conn = server.connect(pii_vault::db::Role::Ingest).await.unwrap();
+    let setting: String = diesel_async::RunQueryDsl::get_result(
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('synchronous_commit')")),
+        &mut conn,
+    )
+    .await
+    .unwrap();
+    assert_eq!(setting, "on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn patience_ends_and_the_messages_are_still_there() {
     let world = World::vault().await;
     world.send_logins(5).await;

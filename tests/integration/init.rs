@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::support::{Who, World, soak};
+use crate::support::{Who, World, login, soak};
 
 const TABLES: &str = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class \
                       WHERE relnamespace = 'pii_vault'::regnamespace AND relkind IN ('r', 'p') \
@@ -126,6 +126,41 @@ async fn a_foreign_user_logins_is_never_touched_unasked() {
     assert_eq!(world.count("public.user_logins_original_2 WHERE user_id = 'kept'").await, 1);
     assert_eq!(world.count("public.user_logins").await, 0);
     assert_eq!(init(&world, &["--rename-existing"]).finish().done().json()["renamed_to"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_or_database_that_is_not_fit_is_refused() {
+    let world = World::empty().await;
+    world.make_login(Who::Nobody).await;
+    let sql = format!("CREATE SCHEMA pii_vault AUTHORIZATION nobody_{}", world.id);
+    world.sql.batch_execute(&sql).await.expect("somebody was faster");
+    let refused = init(&world, &["--create-kms-keys"]).finish().exits(3);
+    assert!(refused.stderr.contains("schema pii_vault of nobody_"), "{}", refused.stderr);
+    assert_eq!(world.count("pg_class WHERE relnamespace = 'pii_vault'::regnamespace").await, 0);
+
+    world
+        .sql
+        .batch_execute(&format!("CREATE DATABASE latin_{} ENCODING 'LATIN1' TEMPLATE template0", world.id))
+        .await
+        .unwrap();
+    let url = world.database_url(Who::Administrator).replace("/test_", "/latin_");
+    let refused = world.pii_vault_with(Who::Administrator, &["init"], &[("DATABASE_URL", &url)]).finish().exits(1);
+    assert!(refused.stderr.contains("encoding is not UTF8"), "{}", refused.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_purpose_has_a_kms_key_of_its_own() {
+    let world = World::vault().await;
+    world.send([login(1).to_string(), "{".to_owned()]).await;
+    world.drain(&["--data-key-lifetime", "2h"]);
+    let kms_keys: i64 = one(
+        &world,
+        "SELECT count(DISTINCT kms_key) FROM (SELECT kms_key FROM pii_vault.token_keys \
+         UNION ALL SELECT kms_key FROM pii_vault.data_keys UNION ALL SELECT kms_key FROM pii_vault.dead_letter_keys) AS k",
+    )
+    .await;
+    assert_eq!(kms_keys, 3);
+    assert_eq!(world.count("pii_vault.data_keys WHERE max_step = 120").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

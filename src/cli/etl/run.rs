@@ -65,7 +65,7 @@ struct Tuning {
     #[arg(long, value_name = "N", default_value = "500", value_parser = count::<10_000>)]
     batch_size: NonZeroUsize,
     /// How long a batch waits to fill
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = linger)]
     linger: Duration,
     /// How long a poll waits for a first message: 20s at most
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = long_poll)]
@@ -98,10 +98,12 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     shown.abort();
     progress::start().finish_and_clear();
 
-    // The summary comes whatever happened: it says what was done before the fault.
+    // The summary comes whatever happened: it says what was done before a fault. The fault is the greater news where
+    // neither can be written.
     let summary = Shown(counters.summary());
-    output::result(format, &summary, &summary.0)?;
+    let written = output::result(format, &summary, &summary.0);
     result.context("etl run stopped; nothing is lost, what was not stored is still in the queue")?;
+    written?;
     Ok(ExitStatus::Done)
 }
 
@@ -161,9 +163,19 @@ impl fmt::Display for Shown {
     }
 }
 
+fn linger(text: &str) -> Result<Duration, &'static str> {
+    let linger = duration(text)?;
+    if linger <= Duration::from_secs(60) { Ok(linger) } else { Err("a batch waits for 60s at most") }
+}
+
 fn long_poll(text: &str) -> Result<Duration, &'static str> {
     let wait = duration(text)?;
-    if wait > client::LONGEST_POLL { Err("SQS holds a poll open for 20 s at most") } else { Ok(wait) }
+    // SQS counts whole seconds; zero would be a hot loop of short polls, each of them paid for.
+    if (Duration::from_secs(1)..=client::LONGEST_POLL).contains(&wait) {
+        Ok(wait)
+    } else {
+        Err("a poll waits 1s to 20s")
+    }
 }
 
 fn visibility_timeout(text: &str) -> Result<Duration, &'static str> {
