@@ -23,8 +23,8 @@ impl World {
         let options = Options {
             receivers: NonZeroUsize::new(2).unwrap(),
             writers: NonZeroUsize::new(2).unwrap(),
-            batch_size: NonZeroUsize::new(50).unwrap(),
-            linger: Duration::from_millis(20),
+            batch_size: NonZeroUsize::new(500).unwrap(),
+            linger: Duration::from_millis(300),
             wait: Duration::from_secs(1),
             drain: true,
             max_messages: None,
