@@ -69,7 +69,7 @@ enum Command {
 /// Parses the command line, runs the command, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     logging::start(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -87,6 +87,19 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => report(&error),
     }
+}
+
+/// clap quotes what it does not understand. Where that could hold a password, it is not quoted.
+fn refuse(error: &clap::Error) -> ! {
+    let names_somebody = |arg: &str| arg.contains("://") && arg.contains('@');
+    if error.use_stderr() && std::env::args_os().any(|arg| names_somebody(&arg.to_string_lossy())) {
+        output::complain(
+            "error: an argument is not understood; none is repeated here, as one looks like a database URL",
+        );
+        output::complain("For more information, try '--help'.");
+        std::process::exit(2);
+    }
+    error.exit()
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {

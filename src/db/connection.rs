@@ -165,8 +165,11 @@ impl Server {
             })
         });
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
-        let pool =
-            bb8::Pool::builder().max_size(size).connection_timeout(Duration::from_secs(10)).build_unchecked(manager);
+        let pool = bb8::Pool::builder()
+            .max_size(size)
+            // The pool goes on trying in any case; who waits is told soon that something is out of order.
+            .connection_timeout(Duration::from_secs(3))
+            .build_unchecked(manager);
         Ok(Pool(pool))
     }
 
@@ -198,7 +201,7 @@ impl std::fmt::Debug for Server {
 pub struct Pool(bb8::Pool<AsyncPgConnection>);
 
 impl Pool {
-    /// Takes a connection, waiting 10 s at most.
+    /// Takes a connection, waiting 3 s at most.
     ///
     /// # Errors
     /// [`Fault::Unreachable`].
