@@ -56,6 +56,22 @@ async fn entries_that_fail_to_be_deleted_are_tried_again_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_fails_for_now_is_made_again() {
+    let world = World::vault().await;
+    world.send_logins(5).await;
+    let queue = FailingDeletes {
+        queue: world.sqs().await,
+        fail: |call, _: &[ReceiptHandle]| {
+            (call <= 2).then(|| Err(AwsError::new("sqs:DeleteMessageBatch", AwsFault::Unavailable)))
+        },
+        calls: Arc::default(),
+    };
+    let (result, summary) = world.drain_in_process(queue, world.kms().await).await;
+    result.unwrap();
+    assert_eq!((summary.stored, summary.deleted, summary.undeleted), (5, 5, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redelivery_adds_nothing() {
     let world = World::vault().await;
     world.send_logins(40).await;

@@ -12,12 +12,18 @@
 mod stack;
 mod support;
 
+mod aws;
+mod canary;
 mod dead_letters;
 mod decoder;
 mod etl_run;
 mod etl_run_faults;
+mod etl_run_options;
+mod etl_run_receive;
 mod etl_run_redelivery;
 mod etl_run_stop;
 mod genuine;
+mod grants;
+mod in_the_database;
 mod ingest_role;
 mod init;

@@ -28,7 +28,20 @@ impl World {
     }
 
     pub(crate) fn pii_vault_with(&self, who: Who, args: &[&str], env: &[(&str, &str)]) -> Running {
-        let child = Command::new(env!("CARGO_BIN_EXE_pii-vault"))
+        let child = self
+            .command(who, args)
+            .envs(env.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        Running { child: Some(child), what: format!("pii-vault {}", args.join(" ")) }
+    }
+
+    /// The binary in the environment of this world and no other, not started yet.
+    pub(crate) fn command(&self, who: Who, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pii-vault"));
+        command
             .args(args)
             .env_clear()
             .env("DATABASE_URL", self.database_url(who))
@@ -43,13 +56,8 @@ impl World {
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        Running { child: Some(child), what: format!("pii-vault {}", args.join(" ")) }
+            .stdin(Stdio::null());
+        command
     }
 
     /// Drains the queue, with what a test wants beyond that, and returns the summary.

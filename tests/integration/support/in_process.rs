@@ -18,6 +18,16 @@ impl World {
         queue: impl Queue,
         wrapper: impl KeyWrapper,
     ) -> (Result<(), EtlError>, Summary) {
+        self.run_in_process(queue, wrapper, true, CancellationToken::new()).await
+    }
+
+    pub(crate) async fn run_in_process(
+        &self,
+        queue: impl Queue,
+        wrapper: impl KeyWrapper,
+        drain: bool,
+        stop: CancellationToken,
+    ) -> (Result<(), EtlError>, Summary) {
         let server = Server::parse(&self.database_url(Who::Ingest).into()).unwrap();
         let pool = server.pool(Role::Ingest, 4).await.unwrap();
         let options = Options {
@@ -26,13 +36,13 @@ impl World {
             batch_size: NonZeroUsize::new(500).unwrap(),
             linger: Duration::from_millis(300),
             wait: Duration::from_secs(1),
-            drain: true,
+            drain,
             max_messages: None,
             patience: Duration::from_secs(20),
             key_limits: KeyLimits::new(Duration::from_secs(3600), 1 << 24).unwrap(),
         };
         let counters = Arc::new(Counters::default());
-        let result = etl::run(queue, wrapper, pool, options, counters.clone(), CancellationToken::new()).await;
+        let result = etl::run(queue, wrapper, pool, options, counters.clone(), stop).await;
         (result, counters.summary())
     }
 

@@ -6,6 +6,7 @@ mod messages;
 mod opened;
 mod sql;
 
+use std::process::Command;
 use std::sync::LazyLock;
 
 use aws_sdk_sqs::types::QueueAttributeName;
@@ -124,6 +125,11 @@ impl World {
         STACK.postgres.url(&who.name(self), PASSWORD, &format!("test_{}", self.id))
     }
 
+    /// A connection beside `sql`.
+    pub(crate) async fn superuser(&self) -> Client {
+        connect(&STACK.postgres.admin_url(&format!("test_{}", self.id))).await
+    }
+
     /// A connection of this login, under its role.
     pub(crate) async fn connect(&self, who: Who) -> Client {
         let client = connect(&self.database_url(who)).await;
@@ -177,6 +183,18 @@ impl World {
             number(QueueAttributeName::ApproximateNumberOfMessages),
             number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
         )
+    }
+
+    /// The log of the server, which other tests write to as well.
+    pub(crate) fn postgres_log(&self) -> Vec<u8> {
+        std::fs::read(STACK.postgres.log()).expect("a log")
+    }
+
+    pub(crate) fn pg_dump(&self) -> Vec<u8> {
+        let url = STACK.postgres.admin_url(&format!("test_{}", self.id));
+        let dump = Command::new(STACK.postgres.bin("pg_dump")).arg(url).output().expect("pg_dump");
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        dump.stdout
     }
 
     pub(crate) async fn count(&self, from: &str) -> i64 {

@@ -107,14 +107,17 @@ impl World {
         VaultId(self.sql.query_one("SELECT id FROM pii_vault.vault", &[]).await.expect("a vault").get(0))
     }
 
-    pub(crate) async fn kms(&self) -> Kms {
-        let keys = KmsKeys {
+    pub(crate) fn kms_keys(&self) -> KmsKeys {
+        KmsKeys {
             data: self.kms_key("data"),
             token: self.kms_key("token"),
             dead_letter: self.kms_key("dead-letter"),
             signing: self.kms_key("signing"),
-        };
-        Kms::new(&self.kms_config().await, keys)
+        }
+    }
+
+    pub(crate) async fn kms(&self) -> Kms {
+        Kms::new(&self.kms_config().await, self.kms_keys())
     }
 
     async fn openers(&self, vault: VaultId, purpose: Purpose, table: &str) -> HashMap<Uuid, Opener> {
