@@ -22,7 +22,9 @@ pub enum AwsFault {
     NotConfigured,
     /// What was asked for does not exist.
     NotFound,
-    /// AWS refused for good: no right, a disabled key, a wrong request.
+    /// The identity lacks the right to do it.
+    Denied,
+    /// AWS refused for good: a disabled key, a wrong request.
     Refused,
     /// It answered with something that makes no sense.
     Malformed,
@@ -91,6 +93,7 @@ impl fmt::Display for AwsError {
             AwsFault::Unavailable => "AWS is busy or out of order",
             AwsFault::NotConfigured => "the request could not be made; are AWS credentials and a region set?",
             AwsFault::NotFound => "what was asked for does not exist",
+            AwsFault::Denied => "this AWS identity may not; keys/README.md has the policies that each command needs",
             AwsFault::Refused => "AWS refused",
             AwsFault::Malformed => "the answer makes no sense",
         };
@@ -112,6 +115,7 @@ impl std::error::Error for AwsError {}
 fn service_fault(code: &str) -> AwsFault {
     match code.strip_prefix("KMS.").unwrap_or(code) {
         "NotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
+        "AccessDenied" | "AccessDeniedException" => AwsFault::Denied,
         "ThrottlingException"
         | "Throttling"
         | "RequestThrottled"

@@ -25,5 +25,6 @@ mod etl_run_stop;
 mod genuine;
 mod grants;
 mod in_the_database;
+mod identities;
 mod ingest_role;
 mod init;

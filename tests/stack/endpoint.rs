@@ -11,16 +11,26 @@ use anyhow::{Result, ensure};
 
 use super::supervised::{Recipe, Supervised};
 
-/// One AWS service on a loopback port. It takes any credentials.
+/// One or more AWS services on a loopback port.
 pub(crate) struct Endpoint {
     server: Supervised,
 }
 
 impl Endpoint {
-    pub(super) fn spawn_sqs() -> Result<Self> {
-        Self::spawn(Sqs { python: find_python()? })
+    /// Starts SQS, KMS, IAM and STS with policies in force (see [`super::iam`]) and waits until they are ready. Not
+    /// part of the stack: few need it.
+    pub(crate) fn start_with_iam() -> Result<Self> {
+        let mut endpoint = Self::spawn(Ministack { name: "iam", services: "sqs,kms,iam,sts", python: find_python()? })?;
+        endpoint.wait_until_ready()?;
+        Ok(endpoint)
     }
 
+    /// Takes any credentials.
+    pub(super) fn spawn_sqs() -> Result<Self> {
+        Self::spawn(Ministack { name: "sqs", services: "sqs", python: find_python()? })
+    }
+
+    /// Takes any credentials.
     pub(super) fn spawn_kms() -> Result<Self> {
         Self::spawn(Kms { python: find_python()? })
     }
@@ -48,13 +58,15 @@ impl Endpoint {
 }
 
 /// ministack: its receipt handles, visibility timeouts and long polls behave like those of SQS.
-struct Sqs {
+struct Ministack {
+    name: &'static str,
+    services: &'static str,
     python: PathBuf,
 }
 
-impl Recipe for Sqs {
+impl Recipe for Ministack {
     fn name(&self) -> &'static str {
-        "sqs"
+        self.name
     }
 
     fn command(&self, port: u16) -> Command {
@@ -65,7 +77,8 @@ impl Recipe for Sqs {
             .env("BIND_HOST", "127.0.0.1")
             // Its MQTT broker would listen on every interface.
             .env("IOT_MTLS_ENABLED", "0")
-            .env("SERVICES", "sqs")
+            .env("SERVICES", self.services)
+            .env("AUTH", if self.services.contains("iam") { "true" } else { "false" })
             // It would look for containers of its own to remove.
             .env("DOCKER_HOST", "unix:///nonexistent");
         command
@@ -108,7 +121,7 @@ impl Recipe for Kms {
 /// All they have is in memory, and ministack would wait for open long polls to end.
 const PATIENCE: u8 = 1;
 
-fn find_python() -> Result<PathBuf> {
+pub(super) fn find_python() -> Result<PathBuf> {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
     ensure!(python.is_file(), "{} is missing. Run demo/bootstrap", python.display());
     Ok(python)

@@ -5,6 +5,8 @@
 //!        └─ Endpoint ─┘                                        ministack (SQS), moto (KMS)
 //! ```
 //!
+//! Apart from the stack, for the few who need it: [`Endpoint::start_with_iam`], where policies are in force.
+//!
 //! Each server is the child of a small shell script that stops it and deletes its folder as soon as the pipe to it
 //! closes. The kernel closes a pipe whichever way its holder dies, so nothing outlives a test binary (whose statics
 //! are never dropped), a panic, Ctrl-C or SIGKILL. All servers listen on 127.0.0.1 alone, on ports that were free.
@@ -14,6 +16,7 @@
 
 mod detached;
 mod endpoint;
+pub(crate) mod iam;
 mod postgres;
 mod supervised;
 

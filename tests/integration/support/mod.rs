@@ -14,7 +14,7 @@ use pii_vault::aws::client;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-pub(crate) use command::Running;
+pub(crate) use command::{Finished, Running};
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use sql::sqlstate;
 

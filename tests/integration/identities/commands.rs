@@ -1,0 +1,106 @@
+//! The binary under the identities of the page.
+
+use serde_json::json;
+
+use super::scene::{Scene, Sides};
+use super::table::Resource;
+use crate::stack::iam::{Keys, Kind, Principal};
+use crate::support::{Finished, Who, World, login};
+
+/// The vault is there when the policies are filled in, as their vault id is `init`'s to give.
+#[tokio::test(flavor = "multi_thread")]
+async fn init_and_ingestion_do_with_the_rights_of_their_own() {
+    let (world, mut scene) = (World::empty().await, Scene::new().await);
+    let [init] = scene.identities(&["init"], Sides::Iam).try_into().ok().expect("one");
+    let made = run(&world, &scene, &init, Who::Administrator, &["init", "--output", "json"]).done().json();
+    scene.vault = made["vault"].as_str().and_then(|vault| vault.parse().ok()).expect("a vault id");
+    scene.put_key_policies().await;
+    let [ingestion] = scene.identities(&["ingestion"], Sides::Both).try_into().ok().expect("one");
+    world.make_login(Who::Ingest).await;
+
+    let sqs = scene.account.sqs(&scene.account.root());
+    for body in [login(1).to_string(), login(2).to_string(), "no login".to_owned()] {
+        sqs.send_message().queue_url(&scene.queue_url).message_body(body).send().await.expect("sent");
+    }
+    let drain = ["etl", "run", "--drain", "--wait", "1s", "--output", "json"];
+    let summary = run(&world, &scene, &ingestion, Who::Ingest, &drain).done().json();
+    assert_eq!((&summary["stored"], &summary["deleted"]), (&2.into(), &3.into()), "{summary}");
+    assert_eq!(summary["dead_letters"]["invalid_json"], 1);
+
+    // And what it has just sealed it cannot open, though it is the very key that it made.
+    let row = world.sql.query_one("SELECT wrapped_key, kms_key FROM pii_vault.data_keys", &[]).await.expect("a key");
+    let refused = scene
+        .account
+        .kms(&ingestion)
+        .decrypt()
+        .key_id(row.get::<_, String>(1))
+        .ciphertext_blob(aws_sdk_kms::primitives::Blob::new(row.get::<_, Vec<u8>>(0)))
+        .send()
+        .await;
+    assert!(refused.expect_err("refused").into_service_error().to_string().contains("AccessDenied"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrong_identity_is_told_so_and_changes_nothing() {
+    let (world, scene) = (World::empty().await, Scene::new().await);
+    let [init, ingestion] = scene.identities(&["init", "ingestion"], Sides::Iam).try_into().ok().expect("two");
+
+    let refused = run(&world, &scene, &ingestion, Who::Administrator, &["init"]).exits(1);
+    assert_told(&refused, "kms:DescribeKey");
+    assert_eq!(world.count("pg_namespace WHERE nspname = 'pii_vault'").await, 0);
+
+    run(&world, &scene, &init, Who::Administrator, &["init"]).done();
+    world.make_login(Who::Ingest).await;
+    let refused = run(&world, &scene, &init, Who::Ingest, &["etl", "run", "--drain"]).exits(1);
+    assert_told(&refused, "kms:Decrypt");
+    assert_eq!(world.count("pii_vault.data_keys").await, 0);
+}
+
+/// The endpoint judges CreateAlias by no resource at all: hence one statement more, for that call alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn init_makes_the_keys_under_the_policy_for_that() {
+    let (world, scene) = (World::empty().await, Scene::new().await);
+    let mut policy = scene.policy("iam/init-create-kms-keys.json");
+    let statements = policy["Statement"].as_array_mut().expect("statements");
+    statements.push(json!({ "Effect": "Allow", "Action": "kms:CreateAlias", "Resource": "*" }));
+    let maker = Principal { kind: Kind::User, name: "maker".to_owned(), policy: Some(policy) };
+    let maker = scene.account.make(&[maker]).expect("a user").remove(0);
+    let aliases: Vec<_> = Resource::KMS_KEYS.iter().map(|key| format!("alias/pii-vault-{}", key.name())).collect();
+    let environment = Resource::KMS_KEYS.map(variable).into_iter().zip(&aliases);
+    let environment: Vec<_> = environment.map(|(name, alias)| (name, alias.clone())).collect();
+    let run = |args: &[&str]| {
+        let mut all = scene.account.environment(&maker);
+        all.extend(environment.iter().cloned());
+        let all: Vec<_> = all.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        world.pii_vault_with(Who::Administrator, args, &all).finish()
+    };
+    let made = run(&["init", "--create-kms-keys", "--output", "json"]).done().json();
+    assert_eq!(made["created_kms_keys"], json!(aliases));
+    assert_eq!(made["created_token_key"], true);
+}
+
+fn run(world: &World, scene: &Scene, keys: &Keys, who: Who, args: &[&str]) -> Finished {
+    let mut environment = scene.account.environment(keys);
+    environment.push(("PII_VAULT_QUEUE_URL", scene.queue_url.clone()));
+    environment.extend(Resource::KMS_KEYS.map(|key| (variable(key), scene.arns[&key].clone())));
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    world.pii_vault_with(who, args, &environment).finish()
+}
+
+fn variable(key: Resource) -> &'static str {
+    match key {
+        Resource::Data => "PII_VAULT_DATA_KMS_KEY",
+        Resource::Token => "PII_VAULT_TOKEN_KMS_KEY",
+        Resource::DeadLetter => "PII_VAULT_DEAD_LETTER_KMS_KEY",
+        Resource::Signing => "PII_VAULT_SIGNING_KMS_KEY",
+        Resource::Queue => "PII_VAULT_QUEUE_URL",
+    }
+}
+
+#[track_caller]
+fn assert_told(refused: &Finished, call: &str) {
+    let error = &refused.stderr;
+    for word in [call, "this AWS identity may not", "keys/README.md", "AccessDenied"] {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+}
