@@ -14,6 +14,7 @@ mod support;
 
 mod aws;
 mod canary;
+mod database_rights;
 mod dead_letters;
 mod decoder;
 mod etl_run;
@@ -23,7 +24,6 @@ mod etl_run_receive;
 mod etl_run_redelivery;
 mod etl_run_stop;
 mod genuine;
-mod grants;
 mod in_the_database;
 mod identities;
 mod ingest_role;

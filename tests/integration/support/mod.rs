@@ -67,7 +67,8 @@ impl Who {
     }
 }
 
-const PASSWORD: &str = "a test password";
+/// Of every login of every test.
+pub(crate) const PASSWORD: &str = "a test password";
 
 impl World {
     /// An empty database and queue.
@@ -137,6 +138,11 @@ impl World {
             client.batch_execute(&format!("SET ROLE {role}")).await.expect("its role");
         }
         client
+    }
+
+    /// A connection of a login that the test made, with the password of them all.
+    pub(crate) async fn connect_as(&self, login: &str) -> Client {
+        connect(&STACK.postgres.url(login, PASSWORD, &format!("test_{}", self.id))).await
     }
 
     /// Sends bodies and returns their message ids, in order.
