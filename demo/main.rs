@@ -99,6 +99,7 @@ async fn perform() -> Result<()> {
     acts::analyse::duplicates(&mut stage, &cast, &sample).await?;
     acts::analyse::refusals(&mut stage, &cast).await?;
     acts::ingest::write_only(&mut stage, &cast).await?;
+    acts::identities::ingestion_cannot_open(&mut stage, &cast).await?;
     acts::ingest::dead_letters(&mut stage, &cast, &sample).await?;
     acts::proof::nothing_in_clear(&mut stage, &cast, &sample, &servers, &queue).await?;
 

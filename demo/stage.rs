@@ -190,3 +190,16 @@ pub(crate) fn indent(text: &str, width: usize) -> String {
     let lines: Vec<_> = text.lines().map(|line| format!("{:width$}{line}", "").trim_end().to_owned()).collect();
     lines.join("\n")
 }
+
+/// Breaks at spaces. A word that is longer has a line of its own.
+pub(crate) fn wrap(text: &str, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + 1 + word.len() <= width => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}

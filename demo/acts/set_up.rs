@@ -26,7 +26,10 @@ pub(crate) fn servers(stage: &mut Stage, servers: &Servers) -> Result<()> {
         pinned("moto")?
     ))?;
     stage.say("")?;
-    stage.say("The AWS stand-ins take any credentials: here an AWS identity only names who would call.")?;
+    stage.say(
+        "The AWS stand-ins take any credentials: here an AWS identity only names who would call, until one step asks",
+    )?;
+    stage.say("a KMS that enforces policies.")?;
     stage.say(
         "PostgreSQL's logins and refusals are real. Passwords are random and in no command line: pii-vault takes",
     )?;
