@@ -24,7 +24,7 @@ mod etl_run_receive;
 mod etl_run_redelivery;
 mod etl_run_stop;
 mod genuine;
-mod in_the_database;
 mod identities;
+mod in_the_database;
 mod ingest_role;
 mod init;
