@@ -4,11 +4,13 @@
 //! ours is never touched unasked. Not guaranteed: that a KMS key made by a run that was killed before it named the key
 //! is found again; such a key has our description and no alias.
 
+use time::OffsetDateTime;
+
 use crate::aws::kms_keys::KmsKey;
 use crate::aws::{AwsError, Kms, KmsKeys};
 use crate::db::migrations::{self, MigrationError};
-use crate::db::{ConnectError, DbError, Role, Server, vault};
-use crate::domain::VaultId;
+use crate::db::{ConnectError, Connection, DbError, Role, Server, months, vault};
+use crate::domain::{Month, VaultId};
 use crate::keyring::{KeyringError, TokenKeys};
 
 /// What `init` may do beyond what is its own.
@@ -84,8 +86,18 @@ pub async fn init(server: &Server, kms: &Kms, keys: &KmsKeys, options: Options) 
 
     let (mut conn, applied) = migrations::run(conn).await?;
     let vault = vault::found(&mut conn, VaultId::random()).await?;
+    ensure_months(&mut conn).await?;
     let created_token_key = TokenKeys::ensure_first(&mut conn, kms, vault).await?;
     Ok(Report { vault, migrations: applied, created_kms_keys, created_token_key, renamed_to })
+}
+
+/// This month's partition and the next one's. Where an open reader holds that up, ingestion makes them.
+async fn ensure_months(conn: &mut Connection) -> Result<(), DbError> {
+    let this_month = Month::of(OffsetDateTime::now_utc().date());
+    for month in [Some(this_month), this_month.next()].into_iter().flatten() {
+        months::ensure(conn, month).await?;
+    }
+    Ok(())
 }
 
 async fn ensure_kms_keys(kms: &Kms, keys: &KmsKeys, create: bool) -> Result<Vec<String>, InitError> {

@@ -18,7 +18,7 @@
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`init`]: the use cases, which do not know each other
+//! - [`etl`], [`init`], [`retention`]: the use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
@@ -31,3 +31,4 @@ pub mod domain;
 pub mod etl;
 pub mod init;
 pub mod keyring;
+pub mod retention;

@@ -7,6 +7,7 @@ mod init;
 mod logging;
 mod output;
 mod progress;
+mod retention;
 mod signals;
 
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Command {
     /// Ingest login events
     #[command(subcommand)]
     Etl(etl::Command),
+    /// Look after partitions
+    Retention(retention::Args),
 }
 
 /// Parses the command line, runs the command, and returns its exit status.
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Init(args) => init::run(args, cli.output).await,
             Command::Etl(command) => etl::run(command, cli.output).await,
+            Command::Retention(args) => retention::run(args, cli.output).await,
         }
     });
     // A task that hangs in a system call must not hold up the exit.

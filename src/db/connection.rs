@@ -18,6 +18,8 @@ pub type Connection = AsyncPgConnection;
 pub enum Role {
     /// The administrator's own login; `init` changes roles by itself.
     Administrator,
+    /// `retention`, `doctor`
+    Owner,
     /// `etl run`
     Ingest,
     /// `etl dead-letters`
@@ -28,6 +30,7 @@ impl Role {
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Administrator => None,
+            Self::Owner => Some("pii_vault_owner"),
             Self::Ingest => Some("pii_vault_ingest"),
             Self::Redrive => Some("pii_vault_redrive"),
         }

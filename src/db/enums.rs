@@ -20,6 +20,7 @@ pub(super) mod sql {
         DeadLetterReason = "dead_letter_reason",
         LoginMember = "login_member",
         KeyHold = "key_hold",
+        MonthRepair = "month_repair",
     );
 }
 

@@ -75,9 +75,12 @@ impl std::error::Error for DbError {}
 
 fn fault(error: &Error) -> Fault {
     match error {
-        Error::DatabaseError(kind, _) => match kind {
+        Error::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Fault::Unreachable,
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,
+            // Of a partition: alone among checks it has no name. The row was on its way to the default partition when
+            // its month got a partition of its own; it goes there at the next try.
+            DatabaseErrorKind::CheckViolation if information.constraint_name().is_none() => Fault::Conflict,
             DatabaseErrorKind::UniqueViolation
             | DatabaseErrorKind::ForeignKeyViolation
             | DatabaseErrorKind::NotNullViolation

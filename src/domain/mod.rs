@@ -14,6 +14,7 @@ mod field;
 mod id;
 mod json_object;
 mod login_event;
+mod month;
 mod refusal;
 mod state;
 
@@ -24,5 +25,6 @@ pub use device_id::DeviceId;
 pub use field::Field;
 pub use id::{EventId, KeyId, VaultId};
 pub use login_event::LoginEvent;
+pub use month::Month;
 pub use refusal::{Member, Reason, Refusal};
 pub use state::{KeyState, Purpose, TokenSlot};

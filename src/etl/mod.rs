@@ -9,6 +9,7 @@
 mod acknowledge;
 mod budget;
 mod error;
+mod months;
 mod outage;
 mod protect;
 mod receive;

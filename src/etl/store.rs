@@ -3,12 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
-use time::Date;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, instrument, warn};
 
 use super::error::EtlError;
+use super::months::Months;
 use super::outage::Outages;
 use super::protect::{Protected, Protector, Row};
 use super::summary::Counters;
@@ -16,7 +16,7 @@ use crate::aws::{KeyWrapper, ReceiptHandle};
 use crate::db::dead_letters::NewDeadLetter;
 use crate::db::hold::Hold;
 use crate::db::login_events::NewLoginEvent;
-use crate::db::{DbError, Pool, dead_letters, hold, login_events, months};
+use crate::db::{DbError, Pool, dead_letters, hold, login_events};
 use crate::domain::KeyId;
 use crate::keyring::{KeyringError, TokenKeys};
 
@@ -63,11 +63,12 @@ impl<W: KeyWrapper> Writer<W> {
         protected: Arc<Mutex<mpsc::Receiver<Vec<Protected>>>>,
         to_acknowledge: mpsc::Sender<Committed>,
     ) -> Result<(), EtlError> {
-        let mut months = BTreeSet::new();
+        let mut months = Months::default();
         loop {
             let collected = self.collect(&mut *protected.lock().await).await;
             let Some(batch) = collected else { return Ok(()) };
-            self.ensure_months(&batch, &mut months).await?;
+            let days = batch.events.iter().map(|event| event.create_date);
+            months.ensure(&self.pool, &self.outages, days).await?;
             let (hold, stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
             if hold != Hold::Held {
                 self.give_up(&batch, hold).await?;
@@ -98,24 +99,6 @@ impl<W: KeyWrapper> Writer<W> {
         }
         batch.sort();
         Some(batch)
-    }
-
-    async fn ensure_months(&self, batch: &Batch, known: &mut BTreeSet<(i32, u8)>) -> Result<(), EtlError> {
-        let month = |day: Date| (day.year(), u8::from(day.month()));
-        for day in batch.events.iter().map(|event| event.create_date) {
-            if known.contains(&month(day)) {
-                continue;
-            }
-            let made = self
-                .outages
-                .wait_out(DbError::is_transient, || async { months::ensure(&mut *self.pool.get().await?, day).await })
-                .await?;
-            if !made {
-                warn!(month = ?month(day), "no partition yet; rows go to the default partition");
-            }
-            known.insert(month(day));
-        }
-        Ok(())
     }
 
     /// Events and dead letters in one transaction; how many events were new.
@@ -203,6 +186,7 @@ fn distinct(keys: impl Iterator<Item = KeyId>) -> Vec<KeyId> {
 
 #[cfg(test)]
 mod tests {
+    use time::Date;
     use time::macros::date;
 
     use super::*;

@@ -12,6 +12,8 @@ use crate::support::{PASSWORD, World, login, sqlstate};
 const RIGHTS: &[(&str, &[&str])] = &[
     ("function ensure_month", &["ingest EXECUTE"]),
     ("function hold_keys", &["ingest EXECUTE"]),
+    ("function months_in_default", &[]),
+    ("function repair_default", &[]),
     ("schema pii_vault", &["ingest USAGE", "redrive USAGE"]),
     ("table __diesel_schema_migrations", &[]),
     ("table data_keys", &["ingest INSERT (id, wrapped_key, kms_key, commitment, max_step)"]),

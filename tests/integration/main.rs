@@ -28,3 +28,5 @@ mod identities;
 mod in_the_database;
 mod ingest_role;
 mod init;
+mod partitions;
+mod repair_default;

@@ -1,6 +1,7 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
 mod command;
+mod events;
 mod in_process;
 mod messages;
 mod opened;
@@ -15,6 +16,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 pub(crate) use command::{Finished, Running};
+pub(crate) use events::add_raw_events;
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use sql::sqlstate;
 
