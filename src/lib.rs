@@ -18,7 +18,7 @@
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`init`], [`retention`]: the use cases, which do not know each other
+//! - [`etl`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
@@ -27,6 +27,7 @@ pub mod aws;
 pub mod cli;
 pub mod crypto;
 pub mod db;
+pub mod doctor;
 pub mod domain;
 pub mod etl;
 pub mod init;

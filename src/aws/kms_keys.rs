@@ -1,6 +1,6 @@
 //! The KMS keys themselves: what `init` looks for, and makes if it is told to.
 
-use aws_sdk_kms::types::{KeySpec, KeyUsageType};
+use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
 
 use super::{AwsError, AwsFault, Kms, KmsKeys};
 
@@ -14,6 +14,19 @@ pub struct KmsKey {
     /// What it is for, as KMS shows it.
     pub description: &'static str,
     signs: bool,
+}
+
+/// What KMS says of a key.
+#[derive(Debug)]
+pub struct Description {
+    /// KMS's word for its state: `Enabled`, `Disabled`, `PendingDeletion`, …
+    pub state: String,
+    /// Whether it is in use.
+    pub enabled: bool,
+    /// Whether its usage and spec are those of its task.
+    pub fits: bool,
+    /// Whether KMS renews it by itself. `None`: not said, or not for this kind of key.
+    pub rotates: Option<bool>,
 }
 
 impl KmsKeys {
@@ -46,6 +59,16 @@ impl KmsKey {
     }
 }
 
+impl KmsKey {
+    fn usage(&self) -> KeyUsageType {
+        if self.signs { KeyUsageType::SignVerify } else { KeyUsageType::EncryptDecrypt }
+    }
+
+    fn spec(&self) -> KeySpec {
+        if self.signs { KeySpec::EccNistP256 } else { KeySpec::SymmetricDefault }
+    }
+}
+
 impl Kms {
     /// Whether the key exists.
     ///
@@ -59,6 +82,27 @@ impl Kms {
         }
     }
 
+    /// What KMS says of the key; `kms:GetKeyRotationStatus` is asked as well, and may be refused.
+    ///
+    /// # Errors
+    /// [`AwsError`], also for an identity that may not ask (`kms:DescribeKey`).
+    pub async fn describe(&self, key: &KmsKey) -> Result<Description, AwsError> {
+        const CALL: &str = "kms:DescribeKey";
+        let answer = self.client.describe_key().key_id(&key.name).send().await.map_err(AwsError::during(CALL))?;
+        let metadata = answer.key_metadata.ok_or(AwsError::new(CALL, AwsFault::Malformed))?;
+        let rotates = match key.signs {
+            true => None,
+            // By its id: an alias is not taken here.
+            false => self.client.get_key_rotation_status().key_id(&metadata.key_id).send().await.ok(),
+        };
+        Ok(Description {
+            state: metadata.key_state.as_ref().map_or("unknown", KeyState::as_str).to_owned(),
+            enabled: metadata.enabled,
+            fits: (metadata.key_usage.as_ref(), metadata.key_spec.as_ref()) == (Some(&key.usage()), Some(&key.spec())),
+            rotates: rotates.map(|status| status.key_rotation_enabled),
+        })
+    }
+
     /// Makes the key and gives it its alias. Where another process is faster with the alias, ours is scheduled for
     /// deletion again.
     ///
@@ -66,17 +110,12 @@ impl Kms {
     /// [`AwsError`].
     pub async fn create(&self, key: &KmsKey) -> Result<(), AwsError> {
         const CALL: &str = "kms:CreateKey";
-        let (usage, spec) = if key.signs {
-            (KeyUsageType::SignVerify, KeySpec::EccNistP256)
-        } else {
-            (KeyUsageType::EncryptDecrypt, KeySpec::SymmetricDefault)
-        };
         let answer = self
             .client
             .create_key()
             .description(key.description)
-            .key_usage(usage)
-            .key_spec(spec)
+            .key_usage(key.usage())
+            .key_spec(key.spec())
             .send()
             .await
             .map_err(AwsError::during(CALL))?;

@@ -1,6 +1,7 @@
 //! The command line: reads configuration, wires adapters to use cases, prints. Each command is a file.
 
 mod config;
+mod doctor;
 mod etl;
 mod exit;
 mod init;
@@ -24,6 +25,7 @@ Examples:
   pii-vault etl run                       drain the queue until SIGTERM
   pii-vault etl run --drain --output json drain it once, summary as JSON
   pii-vault etl dead-letters list         what could not be stored, and why
+  pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
   DATABASE_URL, PII_VAULT_DATABASE_URL_FILE   PostgreSQL; a password belongs here, never in a flag
@@ -67,6 +69,8 @@ enum Command {
     Etl(etl::Command),
     /// Look after partitions
     Retention(retention::Args),
+    /// Check the vault, its roles, keys and servers, and say what to do
+    Doctor(doctor::Args),
 }
 
 /// Parses the command line, runs the command, and returns its exit status.
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, cli.output).await,
             Command::Etl(command) => etl::run(command, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
+            Command::Doctor(args) => doctor::run(args, cli.output).await,
         }
     });
     // A task that hangs in a system call must not hold up the exit.

@@ -3,12 +3,14 @@
 //! Unlike elsewhere, PostgreSQL's message is passed on when a statement fails: these statements carry no data, and an
 //! administrator needs to know which right is missing.
 
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
-use super::Connection;
+use super::{Connection, DbError, Fault};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
@@ -39,6 +41,23 @@ pub enum MigrationError {
         /// Its message.
         message: String,
     },
+}
+
+/// How the schema and this program go together.
+#[derive(Debug)]
+pub struct Versions {
+    /// Migrations that both have.
+    pub applied: usize,
+    /// Those that the schema lacks.
+    pub missing: Vec<String>,
+    /// Those that this program does not know.
+    pub unknown: Vec<String>,
+}
+
+#[derive(QueryableByName)]
+struct Version {
+    #[diesel(sql_type = Text)]
+    version: String,
 }
 
 #[derive(QueryableByName)]
@@ -120,6 +139,25 @@ pub async fn run(mut conn: Connection) -> Result<(Connection, Vec<String>), Migr
     };
     // The harness is synchronous over an asynchronous connection: diesel's, for the multi-thread runtime.
     tokio::task::block_in_place(harness)
+}
+
+/// Compares the schema's migrations with this program's.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn versions(conn: &mut Connection) -> Result<Versions, DbError> {
+    let sql = "SELECT version::text FROM pii_vault.__diesel_schema_migrations ORDER BY 1";
+    let rows: Vec<Version> =
+        diesel::sql_query(sql).load(conn).await.map_err(DbError::during("reading the schema's version"))?;
+    let known: Vec<String> = MigrationSource::<Pg>::migrations(&MIGRATIONS)
+        .map_err(|_| DbError::new("reading this program's migrations", Fault::Unreadable))?
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    let (applied, unknown): (Vec<_>, Vec<_>) =
+        rows.into_iter().map(|row| row.version).partition(|version| known.contains(version));
+    let missing = known.into_iter().filter(|version| !applied.contains(version)).collect();
+    Ok(Versions { applied: applied.len(), missing, unknown })
 }
 
 /// The migrations run as `pii_vault_owner`, diesel's own table included, and step out of it where they make roles.

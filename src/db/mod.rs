@@ -9,6 +9,7 @@ pub mod dead_letters;
 mod enums;
 mod error;
 pub mod hold;
+pub mod inspect;
 pub mod login_events;
 pub mod migrations;
 pub mod months;

@@ -17,6 +17,7 @@ mod canary;
 mod database_rights;
 mod dead_letters;
 mod decoder;
+mod doctor;
 mod etl_run;
 mod etl_run_faults;
 mod etl_run_options;

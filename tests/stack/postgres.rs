@@ -13,7 +13,7 @@ use super::supervised::{Recipe, Supervised};
 /// cluster that initdb makes, which nobody misses after a crash.) The password comes on standard input.
 const SCRIPT: &str = r#"
 "$1/initdb" --pgdata=data --username=postgres --pwfile=/dev/stdin --auth=scram-sha-256 \
-    --encoding=UTF8 --locale=C --no-sync &&
+    --encoding=UTF8 --locale=C --data-checksums --no-sync &&
 exec "$1/postgres" -D data -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
     -c max_connections=300 </dev/null
 "#;

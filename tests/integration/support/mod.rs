@@ -124,6 +124,10 @@ impl World {
         self.sql.batch_execute(&sql).await.expect("a login");
     }
 
+    pub(crate) fn superuser_url(&self) -> String {
+        STACK.postgres.admin_url(&format!("test_{}", self.id))
+    }
+
     pub(crate) fn database_url(&self, who: Who) -> String {
         STACK.postgres.url(&who.name(self), PASSWORD, &format!("test_{}", self.id))
     }

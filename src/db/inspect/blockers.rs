@@ -1,0 +1,63 @@
+//! Who is in the way of rows and of partitions.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel_async::RunQueryDsl;
+
+use super::super::{Connection, DbError};
+
+/// A transaction of another session that has locks in `login_events` or its partitions.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct Holder {
+    /// Its process, for `pg_terminate_backend`.
+    #[diesel(sql_type = Integer)]
+    pub pid: i32,
+    /// Tells a transaction from a later one of the same process.
+    #[diesel(sql_type = Text)]
+    pub transaction: String,
+    /// Who logged in, and the program's name for itself.
+    #[diesel(sql_type = Text)]
+    pub who: String,
+    /// The strongest of its locks, and a table that it is on.
+    #[diesel(sql_type = Text)]
+    pub lock: String,
+    /// Whether nobody can add rows meanwhile.
+    #[diesel(sql_type = Bool)]
+    pub stops_rows: bool,
+    /// Sessions that wait for it.
+    #[diesel(sql_type = BigInt)]
+    pub waiting: i64,
+    /// Since when, in seconds; shown to `pg_read_all_stats` only.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub seconds: Option<i64>,
+}
+
+/// All of them, at this instant.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
+    diesel::sql_query(HOLDERS).load(conn).await.map_err(DbError::during("reading locks"))
+}
+
+const HOLDERS: &str = "\
+    WITH ours AS ( \
+        SELECT oid, relname FROM pg_class WHERE relnamespace = 'pii_vault'::regnamespace AND relkind IN ('r', 'p') \
+        AND (relname = 'login_events' OR relname LIKE 'login\\_events\\_%') \
+    ), locks AS ( \
+        SELECT l.pid, l.virtualtransaction, l.granted, o.relname, array_position(ARRAY['AccessShareLock', 'RowShareLock', \
+            'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
+            'AccessExclusiveLock'], l.mode) AS strength, l.mode \
+        FROM pg_locks AS l JOIN ours AS o ON o.oid = l.relation JOIN pg_database AS d ON d.oid = l.database \
+        WHERE d.datname = current_database() AND l.pid <> pg_backend_pid() \
+    ), strongest AS ( \
+        SELECT DISTINCT ON (pid) * FROM locks WHERE granted ORDER BY pid, strength DESC, relname \
+    ) \
+    SELECT s.pid, s.virtualtransaction AS transaction, \
+        coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
+        s.mode || ' on ' || s.relname AS lock, s.strength > 4 AS stops_rows, \
+        (SELECT count(DISTINCT w.pid) FROM locks AS w WHERE NOT w.granted AND s.pid = ANY (pg_blocking_pids(w.pid))) \
+            AS waiting, \
+        extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds \
+    FROM strongest AS s JOIN pg_stat_activity AS a USING (pid) \
+    WHERE a.usesysid IS NOT NULL ORDER BY s.strength DESC, s.pid";

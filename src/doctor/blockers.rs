@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use super::finding::shortened;
+use super::{Finding, Status};
+use crate::db::inspect::blockers::{self, Holder};
+use crate::db::{Connection, DbError};
+
+/// Between the two looks: what holds a lock at both has held it for so long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Seconds. A reader that is at it for longer can cost a month its partition.
+const LONG: i64 = 60;
+
+/// Who holds up rows, or could hold up a partition.
+pub(super) async fn check(conn: &mut Connection) -> Finding {
+    match lasting(conn).await {
+        Ok(holders) => finding(&holders),
+        Err(error) => Finding::unchecked("blockers", &error),
+    }
+}
+
+async fn lasting(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
+    let first = blockers::holders(conn).await?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    tokio::time::sleep(PAUSE).await;
+    let mut second = blockers::holders(conn).await?;
+    second.retain(|holder| {
+        first.iter().any(|other| (other.pid, &other.transaction) == (holder.pid, &holder.transaction))
+    });
+    Ok(second)
+}
+
+fn finding(holders: &[Holder]) -> Finding {
+    let in_the_way: Vec<_> = holders.iter().filter(|holder| holder.stops_rows || holder.waiting > 0).collect();
+    let long: Vec<_> = holders.iter().filter(|holder| holder.seconds.is_none_or(|seconds| seconds > LONG)).collect();
+    let (status, named) = match (in_the_way.is_empty(), long.is_empty()) {
+        (true, true) => return Finding::ok("blockers", "nobody holds up rows or partitions"),
+        (true, false) => (Status::Warn, long),
+        (false, _) => (Status::Fail, in_the_way),
+    };
+    let texts: Vec<_> = named.iter().map(|holder| text(holder)).collect();
+    let pid = named.first().map_or(0, |holder| holder.pid);
+    let advice = format!(
+        "ask them to end the transaction, or end their session: SELECT pg_terminate_backend({pid}). \
+         idle_in_transaction_session_timeout keeps it from coming back"
+    );
+    Finding::bad("blockers", status, shortened(&texts), advice)
+}
+
+fn text(holder: &Holder) -> String {
+    let since = match holder.seconds {
+        Some(seconds) => format!("for {seconds} s"),
+        None => "for more than a second (how long shows to members of pg_read_all_stats)".to_owned(),
+    };
+    let waiting = match holder.waiting {
+        0 => String::new(),
+        1 => "; 1 session waits".to_owned(),
+        count => format!("; {count} sessions wait"),
+    };
+    format!("process {} ({}) has held {} {since}{waiting}", holder.pid, holder.who, holder.lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(stops_rows: bool, waiting: i64, seconds: Option<i64>) -> Holder {
+        Holder {
+            pid: 7,
+            transaction: "3/4".to_owned(),
+            who: "ann, psql".to_owned(),
+            lock: "AccessShareLock on login_events".to_owned(),
+            stops_rows,
+            waiting,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn who_is_in_the_way_is_worse_than_who_could_be() {
+        assert_eq!(finding(&[]).status, Status::Ok);
+        assert_eq!(finding(&[holder(false, 0, Some(60))]).status, Status::Ok);
+        assert_eq!(finding(&[holder(false, 0, Some(61))]).status, Status::Warn);
+        assert_eq!(finding(&[holder(false, 0, None)]).status, Status::Warn);
+        assert_eq!(finding(&[holder(true, 0, Some(2))]).status, Status::Fail);
+        let waited_for = finding(&[holder(false, 2, Some(2))]);
+        assert_eq!(waited_for.status, Status::Fail);
+        assert!(waited_for.detail.contains("process 7 (ann, psql)"), "{waited_for:?}");
+        assert!(waited_for.advice.is_some_and(|advice| advice.contains("pg_terminate_backend(7)")));
+    }
+}
