@@ -51,26 +51,11 @@ async fn a_healthy_vault_is_all_ok_and_faults_of_the_clusters_roles_show() {
     let human = world.pii_vault(Who::Administrator, &["doctor"]).finish().done();
     assert!(human.stdout.ends_with(&format!("0 fail, 0 warn, {} ok\n", findings.len())), "{}", human.stdout);
 
-    // What no test looks at but this one.
-    for (sql, undo, check, detail) in [
-        (
-            "GRANT pii_vault_lookup TO pii_vault_notary",
-            "REVOKE pii_vault_lookup FROM pii_vault_notary",
-            "roles-apart",
-            "pii_vault_notary is a member of pii_vault_lookup",
-        ),
-        (
-            "ALTER ROLE pii_vault_lookup CREATEDB",
-            "ALTER ROLE pii_vault_lookup NOCREATEDB",
-            "roles",
-            "pii_vault_lookup is more than a role",
-        ),
-    ] {
-        world.sql.batch_execute(sql).await.unwrap();
-        let found = doctor(&world);
-        world.sql.batch_execute(undo).await.unwrap();
-        assert_found(&found.exits(1), check, "fail", detail);
-    }
+    // A fault of the cluster's roles, and one that no test looks at but this one.
+    world.sql.batch_execute("GRANT pii_vault_lookup TO pii_vault_notary").await.unwrap();
+    let found = doctor(&world);
+    world.sql.batch_execute("REVOKE pii_vault_lookup FROM pii_vault_notary").await.unwrap();
+    assert_found(&found.exits(1), "roles-apart", "fail", "pii_vault_notary is a member of pii_vault_lookup");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +179,7 @@ async fn each_fault_of_a_vault_is_found() {
             "UPDATE pii_vault.token_keys SET created_at = now()",
         ),
         (keys, "sealing-keys", "warn", "1 of 1", 0, "DELETE FROM pii_vault.data_keys"),
-        (&lossy, "durability", "fail", "synchronous_commit", 1, &durable),
+        (&lossy, "durability", "warn", "synchronous_commit", 0, &durable),
         (&detach, "month-partitions", "warn", "20", 0, ""),
         (letters, "dead-letters", "warn", "101: empty 101", 4, "DELETE FROM pii_vault.dead_letters"),
         ("SELECT public.add_events('2016-05-31', 7)", "keys-of-rows", "fail", "7 events name a data key, 7", 4, ""),

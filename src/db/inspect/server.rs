@@ -22,7 +22,8 @@ pub struct Found {
     /// Whether a torn page is mended after a crash.
     #[diesel(sql_type = Bool)]
     pub full_page_writes: bool,
-    /// `off` means that the last commits can be lost in a crash.
+    /// The default of sessions that set none; `off` means that their last commits can be lost in a crash. Those of this
+    /// program set it.
     #[diesel(sql_type = Text)]
     pub synchronous_commit: String,
     /// Whether bit rot shows.
@@ -56,7 +57,7 @@ pub async fn look(conn: &mut Connection) -> Result<Found, DbError> {
 const LOOK: &str = "\
     SELECT current_setting('server_version_num')::integer AS version, current_setting('server_version') AS version_name, \
         current_setting('fsync')::boolean AS fsync, current_setting('full_page_writes')::boolean AS full_page_writes, \
-        current_setting('synchronous_commit') AS synchronous_commit, \
+        (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS synchronous_commit, \
         current_setting('data_checksums')::boolean AS data_checksums, \
         coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted, \
         coalesce(inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1', true) AS local, \
