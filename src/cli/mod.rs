@@ -1,6 +1,7 @@
 //! The command line: reads configuration, wires adapters to use cases, prints. Each command is a file.
 
 mod config;
+mod database;
 mod doctor;
 mod etl;
 mod exit;
@@ -29,6 +30,8 @@ Examples:
 
 Settings (a flag goes before its variable):
   DATABASE_URL, PII_VAULT_DATABASE_URL_FILE   PostgreSQL; a password belongs here, never in a flag
+  PII_VAULT_DATABASE_CA                       the CA of its certificate
+  PGPASSWORD, PGPASSFILE, PGSSLMODE, PGSSLROOTCERT   as for psql
   PII_VAULT_QUEUE_URL                         the SQS queue
   PII_VAULT_{DATA,TOKEN,DEAD_LETTER,SIGNING}_KMS_KEY
   AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL_SQS, AWS_ENDPOINT_URL_KMS, … as in every AWS SDK

@@ -1,11 +1,13 @@
 //! PostgreSQL: connections, the schema and a file of queries for each table.
 //!
 //! Guaranteed: every statement runs under the role of its command, with qualified names; every value is bound, never
-//! spliced into SQL; no error carries PostgreSQL's own text, which quotes input.
-//! Not guaranteed: TLS; until it is built, point `DATABASE_URL` at a local or tunnelled server.
+//! spliced into SQL; no error carries PostgreSQL's own text, which quotes input; a connection is never less protected
+//! than its [`TlsMode`] says.
+//! Not guaranteed: TLS under `TlsMode::Prefer`, the default, where the server has none. [`encryption`] tells.
 
 mod connection;
 pub mod dead_letters;
+pub mod encryption;
 mod enums;
 mod error;
 pub mod hold;
@@ -18,5 +20,8 @@ pub mod sealing_keys;
 pub mod token_keys;
 pub mod vault;
 
-pub use connection::{ConnectError, Connection, Pool, Role, Server};
+pub use connection::{
+    AskLogin, AskedLogin, Beside, ConnectError, Connection, Login, LoginRequest, LoginSource, Pool, Role, Roots,
+    Server, TlsMode,
+};
 pub use error::{DbError, Fault};

@@ -33,10 +33,11 @@ const IMPURE: [&str; 6] = ["async", "await", "Instant", "SystemTime", "now_utc",
 const IMPURE_STD: [&str; 7] = ["env", "fs", "io", "process", "task", "thread", "time"];
 
 /// Crates that belong to one layer, by how their names begin.
-const OWNED: [(&str, &str); 6] = [
+const OWNED: [(&str, &str); 7] = [
     ("aws_", "aws"),
     ("diesel", "db"),
     ("tokio_postgres", "db"),
+    ("rustls", "db"),
     ("clap", "cli"),
     ("indicatif", "cli"),
     ("tracing_subscriber", "cli"),

@@ -44,7 +44,7 @@ async fn nothing_is_received_while_nothing_can_be_stored() {
     let ingest = format!("ingest_{}", world.id);
     let run =
         world.pii_vault(Who::Ingest, &["etl", "run", "--wait", "1s", "--visibility-timeout", "1s", "--output", "json"]);
-    wait_for_rows(&world, "true", 10).await;
+    world.wait_for_rows("true", 10).await;
     world.sql.batch_execute(&format!("ALTER ROLE {ingest} NOLOGIN")).await.unwrap();
     let terminate = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{ingest}'");
     world.sql.batch_execute(&terminate).await.unwrap();
@@ -52,7 +52,7 @@ async fn nothing_is_received_while_nothing_can_be_stored() {
     // Several times the visibility timeout: received again and again, they would pile up.
     tokio::time::sleep(Duration::from_secs(12)).await;
     world.sql.batch_execute(&format!("ALTER ROLE {ingest} LOGIN")).await.unwrap();
-    wait_for_rows(&world, "true", 30).await;
+    world.wait_for_rows("true", 30).await;
     run.signal("TERM");
     let summary = run.finish().done().json();
     assert!(summary["received"].as_u64().unwrap() <= 130, "{summary}");
@@ -150,7 +150,7 @@ async fn a_new_token_key_is_picked_up_without_a_restart() {
     let world = World::vault().await;
     let run = world.pii_vault(Who::Ingest, &["etl", "run", "--visibility-timeout", "2s", "--wait", "1s"]);
     world.send_logins(10).await;
-    wait_for_rows(&world, "token_key_b IS NULL", 10).await;
+    world.wait_for_rows("token_key_b IS NULL", 10).await;
 
     let (vault, id) = (world.vault_id().await, KeyId::random());
     let key = world.kms().await.generate(EncryptionContext { vault, purpose: Purpose::Token, key: id }).await.unwrap();
@@ -164,7 +164,7 @@ async fn a_new_token_key_is_picked_up_without_a_restart() {
         .await
         .unwrap();
     world.send_logins(10).await;
-    wait_for_rows(&world, "token_key_a IS NOT NULL AND token_key_b IS NOT NULL", 10).await;
+    world.wait_for_rows("token_key_a IS NOT NULL AND token_key_b IS NOT NULL", 10).await;
     run.signal("TERM");
     run.finish().done();
     assert_eq!(world.count("pii_vault.login_events").await, 20);
@@ -175,10 +175,10 @@ async fn a_retired_data_key_is_replaced() {
     let world = World::vault().await;
     let run = world.pii_vault(Who::Ingest, &["etl", "run", "--visibility-timeout", "2s", "--wait", "1s"]);
     world.send_logins(10).await;
-    wait_for_rows(&world, "true", 10).await;
+    world.wait_for_rows("true", 10).await;
     world.sql.batch_execute("UPDATE pii_vault.data_keys SET state = 'decrypt-only'").await.unwrap();
     world.send_logins(10).await;
-    wait_for_rows(&world, "true", 20).await;
+    world.wait_for_rows("true", 20).await;
     run.signal("TERM");
     run.finish().done();
     let keys = "(SELECT DISTINCT data_key_id FROM pii_vault.login_events) AS keys";
@@ -203,14 +203,4 @@ async fn an_open_reader_sends_a_new_month_to_the_default_partition() {
     assert!(finished.stderr.contains("default partition"), "{}", finished.stderr);
     reader.batch_execute("COMMIT").await.unwrap();
     assert_eq!(world.count("pii_vault.login_events_default").await, 5);
-}
-
-async fn wait_for_rows(world: &World, condition: &str, count: i64) {
-    for _ in 0..200 {
-        if world.count(&format!("pii_vault.login_events WHERE {condition}")).await == count {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("no {count} rows with {condition}");
 }

@@ -14,7 +14,9 @@ mod support;
 
 mod aws;
 mod canary;
+mod database_passwords;
 mod database_rights;
+mod database_tls;
 mod dead_letters;
 mod decoder;
 mod doctor;

@@ -12,7 +12,7 @@
 //! are never dropped), a panic, Ctrl-C or SIGKILL. All servers listen on 127.0.0.1 alone, on ports that were free.
 //!
 //! The demo and the integration tests both include this module by its path.
-#![allow(dead_code, reason = "the demo and the tests each use a part of it")]
+#![allow(dead_code, unused_imports, reason = "the demo and the tests each use a part of it")]
 
 mod detached;
 mod endpoint;
@@ -25,7 +25,7 @@ use std::path::Path;
 use anyhow::Result;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use postgres::Postgres;
+pub(crate) use postgres::{Postgres, TlsIdentity};
 
 /// The three servers, all ready. Dropping it stops them and deletes what they stored.
 pub(crate) struct Stack {

@@ -13,26 +13,65 @@ use super::supervised::{Recipe, Supervised};
 /// cluster that initdb makes, which nobody misses after a crash.) The password comes on standard input.
 const SCRIPT: &str = r#"
 "$1/initdb" --pgdata=data --username=postgres --pwfile=/dev/stdin --auth=scram-sha-256 \
-    --encoding=UTF8 --locale=C --data-checksums --no-sync &&
+    --encoding=UTF8 --locale=C --data-checksums --no-sync || exit 1
+if [ -n "${HBA-}" ]; then
+    echo "$HBA" >data/pg_hba.conf
+fi
+ssl=off
+if [ -n "${TLS_KEY-}" ]; then
+    ssl=on
+    printf %s "$TLS_KEY" >data/server.key
+    printf %s "$TLS_CERTIFICATE" >data/server.crt
+    unset TLS_KEY
+fi
 exec "$1/postgres" -D data -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=300 </dev/null
+    -c max_connections=300 -c "ssl=$ssl" </dev/null
 "#;
 
-/// PostgreSQL on a loopback port. It knows passwords alone (SCRAM) and has no socket file.
+/// PostgreSQL on a loopback port. It has no socket file, and the one of a stack knows passwords alone (SCRAM).
 pub(crate) struct Postgres {
     server: Supervised,
     password: String,
     binaries: PathBuf,
 }
 
+/// What a server shows its clients, in PEM. Its life is a test's, so the key may pass through the environment.
+#[derive(Clone)]
+pub(crate) struct TlsIdentity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
 impl Postgres {
+    /// A server of a test's own that speaks TLS, refuses whoever does not, and asks for a password.
+    pub(crate) fn start_with_tls(identity: TlsIdentity) -> Result<Self> {
+        Self::start(Some(identity), "hostssl all all 127.0.0.1/32 scram-sha-256")
+    }
+
+    /// A server of a test's own that takes everybody for who they say they are.
+    pub(crate) fn start_trusting() -> Result<Self> {
+        Self::start(None, "host all all 127.0.0.1/32 trust")
+    }
+
+    fn start(tls: Option<TlsIdentity>, hba: &'static str) -> Result<Self> {
+        let mut server = Self::spawn_as(tls, hba)?;
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
     pub(super) fn spawn() -> Result<Self> {
+        Self::spawn_as(None, "")
+    }
+
+    fn spawn_as(tls: Option<TlsIdentity>, hba: &'static str) -> Result<Self> {
         let binaries = find_binaries()?;
         let password = random_password()?;
         let server = Supervised::spawn(Cluster {
             binaries: binaries.clone(),
             password: password.clone(),
             user: unprivileged_user()?,
+            tls,
+            hba,
         })?;
         Ok(Self { server, password, binaries })
     }
@@ -75,6 +114,11 @@ impl Postgres {
         self.binaries.join(name)
     }
 
+    /// What is in it goes when the server goes.
+    pub(crate) fn folder(&self) -> &Path {
+        self.server.folder()
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.server.log()
     }
@@ -84,6 +128,9 @@ struct Cluster {
     binaries: PathBuf,
     password: String,
     user: Option<(u32, u32)>,
+    tls: Option<TlsIdentity>,
+    /// Who may log in and how, instead of what initdb writes.
+    hba: &'static str,
 }
 
 impl Recipe for Cluster {
@@ -94,6 +141,10 @@ impl Recipe for Cluster {
     fn command(&self, port: u16) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "postgres"]).arg(&self.binaries).arg(port.to_string());
+        command.env("HBA", self.hba);
+        if let Some(tls) = &self.tls {
+            command.env("TLS_KEY", &tls.key).env("TLS_CERTIFICATE", &tls.certificate);
+        }
         command
     }
 

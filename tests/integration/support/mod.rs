@@ -1,5 +1,6 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
+mod authority;
 mod command;
 mod events;
 mod in_process;
@@ -15,6 +16,7 @@ use pii_vault::aws::client;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
+pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
 pub(crate) use messages::{assert_adds_up, login};
@@ -211,6 +213,17 @@ impl World {
 
     pub(crate) async fn count(&self, from: &str) -> i64 {
         self.sql.query_one(&format!("SELECT count(*) FROM {from}"), &[]).await.expect("a count").get(0)
+    }
+
+    /// Waits for this many rows of `login_events`.
+    pub(crate) async fn wait_for_rows(&self, condition: &str, count: i64) {
+        for _ in 0..200 {
+            if self.count(&format!("pii_vault.login_events WHERE {condition}")).await == count {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("no {count} rows with {condition}");
     }
 
     pub(crate) fn kms_key(&self, purpose: &str) -> String {
