@@ -7,9 +7,21 @@ use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use tokio::sync::OnceCell;
 
 /// The longest that SQS holds a poll open.
 pub const LONGEST_POLL: Duration = Duration::from_secs(20);
+
+/// The environment's settings, read when they are first needed.
+#[derive(Debug, Default)]
+pub struct LazyConfig(OnceCell<SdkConfig>);
+
+impl LazyConfig {
+    /// The settings.
+    pub async fn get(&self) -> &SdkConfig {
+        self.0.get_or_init(load).await
+    }
+}
 
 /// Reads the environment's `AWS_*` settings: credentials, region, endpoints, retries.
 pub async fn load() -> SdkConfig {

@@ -110,11 +110,11 @@ impl fmt::Display for AwsError {
 
 impl std::error::Error for AwsError {}
 
-/// By the error tables of the SQS and KMS API references and their "Common Errors". SQS passes on what KMS said of an
+/// By the error tables of the SQS, KMS and Secrets Manager API references and their "Common Errors". SQS passes on what KMS said of an
 /// encrypted queue, as `KMS.ThrottlingException` and the like.
 fn service_fault(code: &str) -> AwsFault {
     match code.strip_prefix("KMS.").unwrap_or(code) {
-        "NotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
+        "NotFoundException" | "ResourceNotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
         "AccessDenied" | "AccessDeniedException" => AwsFault::Denied,
         "ThrottlingException"
         | "Throttling"
@@ -132,6 +132,7 @@ fn service_fault(code: &str) -> AwsFault {
         | "InternalError"
         | "InternalFailure"
         | "InternalServerError"
+        | "InternalServiceError"
         | "ServiceUnavailable"
         | "ServiceUnavailableException"
         // An answer that is not the service's: a proxy or load balancer spoke.

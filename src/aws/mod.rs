@@ -1,4 +1,4 @@
-//! AWS: the queue and the key wrapper.
+//! AWS: the queue, the key wrapper, and logins for a database in AWS.
 //!
 //! Guaranteed: a failed call becomes an [`AwsError`] with AWS's code and, for a refusal, its sentence, which names
 //! principals, actions and keys, never what a message or key held.
@@ -10,6 +10,8 @@ pub mod client;
 mod error;
 pub mod kms;
 pub mod kms_keys;
+pub mod rds_token;
+pub mod secrets;
 pub mod sqs;
 
 pub use error::{AwsError, AwsFault};

@@ -2,6 +2,7 @@
 
 mod config;
 mod database;
+mod database_login;
 mod doctor;
 mod etl;
 mod exit;
@@ -30,7 +31,7 @@ Examples:
 
 Settings (a flag goes before its variable):
   DATABASE_URL, PII_VAULT_DATABASE_URL_FILE   PostgreSQL; a password belongs here, never in a flag
-  PII_VAULT_DATABASE_CA                       the CA of its certificate
+  PII_VAULT_DATABASE_CA, _AUTH, _SECRET       TLS, IAM authentication, Secrets Manager
   PGPASSWORD, PGPASSFILE, PGSSLMODE, PGSSLROOTCERT   as for psql
   PII_VAULT_QUEUE_URL                         the SQS queue
   PII_VAULT_{DATA,TOKEN,DEAD_LETTER,SIGNING}_KMS_KEY

@@ -14,8 +14,10 @@ mod support;
 
 mod aws;
 mod canary;
+mod database_iam;
 mod database_passwords;
 mod database_rights;
+mod database_secret;
 mod database_tls;
 mod dead_letters;
 mod decoder;

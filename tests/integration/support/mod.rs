@@ -3,6 +3,7 @@
 mod authority;
 mod command;
 mod events;
+mod gate;
 mod in_process;
 mod messages;
 mod opened;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
+pub(crate) use gate::Gate;
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use sql::sqlstate;
 
@@ -224,6 +226,11 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("no {count} rows with {condition}");
+    }
+
+    /// moto serves Secrets Manager as well.
+    pub(crate) fn secrets_url(&self) -> String {
+        STACK.kms.url()
     }
 
     pub(crate) fn kms_key(&self, purpose: &str) -> String {
