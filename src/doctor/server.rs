@@ -2,6 +2,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{Finding, Status};
 use crate::db::Connection;
+use crate::db::encryption::{self, Encryption};
 use crate::db::inspect::server::{self, Found};
 
 /// The oldest PostgreSQL that is tested.
@@ -16,7 +17,8 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
         Err(error) => return vec![Finding::unchecked("server", &error)],
     };
     let skew = skew(before, OffsetDateTime::now_utc(), found.now);
-    vec![version(&found), durability(&found), checksums(&found), tls(&found), login(&found), clocks(skew)]
+    let tls = encryption::of(conn).await.map_or_else(|error| Finding::unchecked("tls", &error), |found| tls(&found));
+    vec![version(&found), durability(&found), checksums(&found), tls, login(&found), clocks(skew)]
 }
 
 fn version(found: &Found) -> Finding {
@@ -60,9 +62,12 @@ fn checksums(found: &Found) -> Finding {
     }
 }
 
-fn tls(found: &Found) -> Finding {
+fn tls(found: &Encryption) -> Finding {
     match (found.encrypted, found.local) {
-        (true, _) => Finding::ok("tls", "this connection is encrypted"),
+        (true, _) => {
+            let version = found.version.as_deref().unwrap_or("TLS");
+            Finding::ok("tls", format!("this connection is encrypted by {version}"))
+        }
         (false, true) => Finding::ok("tls", "this connection is not encrypted, and does not leave this machine"),
         (false, false) => Finding::bad(
             "tls",
@@ -126,8 +131,6 @@ mod tests {
             full_page_writes: true,
             synchronous_commit: "on".to_owned(),
             data_checksums: true,
-            encrypted: false,
-            local: true,
             login: "admin".to_owned(),
             superuser: false,
             now: datetime!(2026-01-01 00:00:00 UTC),
@@ -145,9 +148,10 @@ mod tests {
 
     #[test]
     fn what_crosses_a_network_is_to_be_encrypted() {
-        assert_eq!(tls(&found()).status, Status::Ok);
-        assert_eq!(tls(&Found { local: false, ..found() }).status, Status::Warn);
-        assert_eq!(tls(&Found { local: false, encrypted: true, ..found() }).status, Status::Ok);
+        let connection = |encrypted, local| Encryption { encrypted, local, version: None, cipher: None };
+        assert_eq!(tls(&connection(false, true)).status, Status::Ok);
+        assert_eq!(tls(&connection(false, false)).status, Status::Warn);
+        assert_eq!(tls(&connection(true, false)).status, Status::Ok);
         assert_eq!(version(&Found { version: 120_022, ..found() }).status, Status::Fail);
         assert_eq!(checksums(&Found { data_checksums: false, ..found() }).status, Status::Warn);
         assert_eq!(login(&Found { superuser: true, ..found() }).status, Status::Warn);

@@ -1,4 +1,4 @@
-//! The server, and the connection to it.
+//! The server and who is connected to it.
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Integer, Text, Timestamptz};
@@ -29,12 +29,6 @@ pub struct Found {
     /// Whether bit rot shows.
     #[diesel(sql_type = Bool)]
     pub data_checksums: bool,
-    /// Whether this connection is encrypted.
-    #[diesel(sql_type = Bool)]
-    pub encrypted: bool,
-    /// Whether it stays on this machine.
-    #[diesel(sql_type = Bool)]
-    pub local: bool,
     /// Who logged in.
     #[diesel(sql_type = Text)]
     pub login: String,
@@ -59,7 +53,5 @@ const LOOK: &str = "\
         current_setting('fsync')::boolean AS fsync, current_setting('full_page_writes')::boolean AS full_page_writes, \
         (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit') AS synchronous_commit, \
         current_setting('data_checksums')::boolean AS data_checksums, \
-        coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false) AS encrypted, \
-        coalesce(inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1', true) AS local, \
         session_user::text AS login, (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) AS superuser, \
         clock_timestamp() AS now";
