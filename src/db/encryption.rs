@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncConnection as _, RunQueryDsl, SimpleAsyncConnection as _};
 
 use super::{Connection, DbError};
 
@@ -26,11 +26,19 @@ pub struct Encryption {
 
 /// Asks the server about this connection.
 ///
+/// As the login itself: the view shows a session to its own user, not to a role that this user has taken on.
+///
 /// # Errors
 /// [`DbError`].
 pub async fn of(conn: &mut Connection) -> Result<Encryption, DbError> {
-    let query = "SELECT ssl AS encrypted, version, cipher, \
-                 COALESCE(pg_catalog.inet_client_addr() << '127.0.0.0/8' OR pg_catalog.inet_client_addr() = '::1', true) AS local \
-                 FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
-    diesel::sql_query(query).get_result(conn).await.map_err(DbError::during("asking about TLS"))
+    conn.transaction(async |conn| {
+        conn.batch_execute("SET LOCAL ROLE NONE").await?;
+        diesel::sql_query(QUERY).get_result(conn).await.map_err(DbError::during("asking about TLS"))
+    })
+    .await
 }
+
+const QUERY: &str = "\
+    SELECT ssl AS encrypted, version, cipher, \
+        COALESCE(pg_catalog.inet_client_addr() << '127.0.0.0/8' OR pg_catalog.inet_client_addr() = '::1', true) AS local \
+    FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid()";
