@@ -17,7 +17,7 @@ const JSON: &str = include_str!("../../keys/vectors.json");
 const FORMAT_PAGE: &str = include_str!("../../keys/FORMAT.md");
 
 /// How many vectors each array has, so that none is passed over.
-const COUNTS: [(&str, usize); 11] = [
+const COUNTS: [(&str, usize); 12] = [
     ("hkdf", 6),
     ("tokens", 37),
     ("refused_token_values", 31),
@@ -28,6 +28,7 @@ const COUNTS: [(&str, usize); 11] = [
     ("dead_letters", 8),
     ("refused_dead_letters", 14),
     ("event_ids", 15),
+    ("line_ids", 9),
     // Checked where contexts are made, in the AWS layer.
     ("encryption_contexts", 3),
 ];
@@ -169,6 +170,14 @@ fn event_ids() {
     for vector in array("event_ids") {
         let vault = VaultId(uuid(vector, "vault_id"));
         assert_eq!(EventId::of_message(vault, text(vector, "sqs_message_id")).0, uuid(vector, "id"), "{vector}");
+    }
+}
+
+#[test]
+fn line_ids() {
+    for vector in array("line_ids") {
+        let (vault, line) = (VaultId(uuid(vector, "vault_id")), text(vector, "line").parse().unwrap());
+        assert_eq!(EventId::of_line(vault, text(vector, "source"), line).0, uuid(vector, "id"), "{vector}");
     }
 }
 

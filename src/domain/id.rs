@@ -28,6 +28,18 @@ impl EventId {
             _ => Self(Uuid::new_v5(&vault.0, message_id.as_bytes())),
         }
     }
+
+    /// The id under which a line of a file is stored: a UUIDv5 in the namespace of the vault id, of the byte 0xFF,
+    /// which no message id's UTF-8 has, and then label, the source's length (u32 BE), the source, and the line's number
+    /// from 1 (u64 BE).
+    ///
+    /// Nothing of it is the line's content: who guesses the content cannot check it by the id.
+    #[must_use]
+    pub fn of_line(vault: VaultId, source: &str, line: u64) -> Self {
+        let length = u32::try_from(source.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let name = [b"\xffpii-vault/v1/line", length.as_slice(), source.as_bytes(), &line.to_be_bytes()].concat();
+        Self(Uuid::new_v5(&vault.0, &name))
+    }
 }
 
 impl VaultId {
@@ -80,5 +92,14 @@ mod tests {
         assert_eq!(EventId::of_message(VAULT, bare).0, Uuid::new_v5(&VAULT.0, bare.as_bytes()));
         let other = VaultId(Uuid::nil());
         assert_ne!(EventId::of_message(other, bare), EventId::of_message(VAULT, bare));
+    }
+
+    #[test]
+    fn each_line_of_each_source_has_an_id_of_its_own() {
+        let sources = ["logins.jsonl", "logins.jsonl2", "", "\0\0\0\0\0\0\0\u{1}"];
+        let ids: std::collections::HashSet<_> =
+            sources.iter().flat_map(|source| (1..=300).map(|line| EventId::of_line(VAULT, source, line))).collect();
+        assert_eq!(ids.len(), 1_200);
+        assert_ne!(EventId::of_line(VAULT, "a", 1), EventId::of_line(VaultId(Uuid::nil()), "a", 1));
     }
 }

@@ -112,6 +112,11 @@ def id_of(vault_id, message_id):
     return str(uuid.UUID(bytes=hashlib.sha1(name).digest()[:16], version=5))
 
 
+def line_id_of(vault_id, source, line):
+    name = b"\xffpii-vault/v1/line" + len(source.encode()).to_bytes(4, "big") + source.encode() + line.to_bytes(8, "big")
+    return str(uuid.UUID(bytes=hashlib.sha1(uuid.UUID(vault_id).bytes + name).digest()[:16], version=5))
+
+
 def failures(vectors):
     raw = bytes.fromhex
     checks = {
@@ -127,6 +132,7 @@ def failures(vectors):
         "refused_values": (refused := lambda v: outcome(open_sealed, v) == {"error": v["error"]}),
         "refused_dead_letters": refused,
         "event_ids": lambda v: id_of(v["vault_id"], v["sqs_message_id"]) == v["id"],
+        "line_ids": lambda v: line_id_of(v["vault_id"], v["source"], int(v["line"])) == v["id"],
     }
     assert vectors["format"] == "pii-vault/v1" and all(vectors[array] for array in checks)
     return [f"{array}: {entry}" for array, holds in checks.items() for entry in vectors[array] if not holds(entry)]

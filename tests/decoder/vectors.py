@@ -109,6 +109,14 @@ def event_id(vault: uuid.UUID, message_id: str) -> uuid.UUID:
     return uuid.UUID(bytes=bytes(digest))
 
 
+def line_id(vault: uuid.UUID, source: str, line: int) -> uuid.UUID:
+    name = b"\xff" + b"pii-vault/v1/line" + lengthed([source.encode()]) + struct.pack(">Q", line)
+    digest = bytearray(hashlib.sha1(vault.bytes + name).digest()[:16])  # RFC 9562, 5.5
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(digest))
+
+
 # --- the vectors ------------------------------------------------------------------------------
 
 
@@ -368,6 +376,13 @@ def event_ids():
         yield {"vault_id": str(VAULT), "sqs_message_id": message_id, "id": str(event_id(VAULT, message_id))}
 
 
+def line_ids():
+    for source, line in [("logins-2025-03-09.jsonl", 1), ("logins-2025-03-09.jsonl", 2),
+                         ("logins-2025-03-09.jsonl.gz", 1), ("1", 256), ("x", 2**32), ("x", 2**64 - 1),
+                         ("Zoë-設備", 7), ("\0\0\0\1", 1), ("s" * 1000, 1)]:
+        yield {"vault_id": str(VAULT), "source": source, "line": str(line), "id": str(line_id(VAULT, source, line))}
+
+
 def encryption_contexts():
     for purpose, key_id in (("data", DATA_KEY_ID), ("token", TOKEN_KEY_ID), ("dead-letter", DEAD_KEY_ID)):
         yield {"vault_id": str(VAULT), "purpose": purpose, "key_id": str(key_id),
@@ -414,7 +429,7 @@ def self_test():
 
 def document() -> str:
     arrays = [hkdfs, tokens, refused_token_values, commitments, ratchet, values, refused_values, dead_letters,
-              refused_dead_letters, event_ids, encryption_contexts]
+              refused_dead_letters, event_ids, line_ids, encryption_contexts]
     names = {"hkdfs": "hkdf"}
     head = {"format": "pii-vault/v1",
             "comment": "Test keys: they are in this file for all to read and protect nothing. Nonces here follow from "
