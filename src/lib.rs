@@ -6,6 +6,7 @@
 //! etl run    receive ──► parse ──► protect ──► store ──► acknowledge
 //!            aws::sqs    domain    crypto      db        aws::sqs
 //!                                  under keys of keyring
+//!            etl::lines: a file's lines come in likewise, with nothing to acknowledge
 //!
 //! unmask     authorise + record ──► fetch ──► open ──► release          (not built yet)
 //! ```

@@ -9,6 +9,9 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use tokio::sync::OnceCell;
 
+/// The environment's settings, as the SDK has them.
+pub type Config = SdkConfig;
+
 /// The longest that SQS holds a poll open.
 pub const LONGEST_POLL: Duration = Duration::from_secs(20);
 

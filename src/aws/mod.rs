@@ -10,10 +10,14 @@ pub mod client;
 mod error;
 pub mod kms;
 pub mod kms_keys;
+pub mod queue;
+mod queue_settings;
 pub mod rds_token;
 pub mod secrets;
-pub mod sqs;
+mod sqs;
 
 pub use error::{AwsError, AwsFault};
 pub use kms::{EncryptionContext, GeneratedKey, KeyWrapper, Kms, KmsKeys};
-pub use sqs::{Deletion, Message, Queue, ReceiptHandle, Sqs};
+pub use queue::{Deletion, Message, Queue, ReceiptHandle};
+pub use queue_settings::QueueSettings;
+pub use sqs::Sqs;

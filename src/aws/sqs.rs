@@ -1,73 +1,51 @@
-//! The queue.
-
-use std::fmt;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, MessageSystemAttributeName,
+    QueueAttributeName,
+};
 use zeroize::Zeroizing;
 
-use super::{AwsError, AwsFault};
-
-/// The most messages that one call receives or deletes.
-pub const BATCH: usize = 10;
-
-/// A message as it was received.
-pub struct Message {
-    /// SQS's id of it, the same at each delivery.
-    pub id: String,
-    /// `SentTimestamp`: milliseconds since the Unix epoch, the same at each delivery.
-    pub sent_timestamp: String,
-    /// What deletes this delivery of it.
-    pub receipt: ReceiptHandle,
-    /// What it says. Wiped on drop.
-    pub body: Zeroizing<String>,
-}
-
-/// What deletes one delivery of a message.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ReceiptHandle(pub String);
-
-/// What became of a batch of deletions.
-#[derive(Debug, Default)]
-pub struct Deletion {
-    /// Entries that may be tried again.
-    pub failed: Vec<ReceiptHandle>,
-    /// Entries that never will be deleted by this handle.
-    pub refused: Vec<ReceiptHandle>,
-}
-
-/// A queue that delivers at least once.
-pub trait Queue: Send + Sync + 'static {
-    /// Receives up to `max` messages (1 to 10), waiting up to `wait` (20 s at most) for the first.
-    ///
-    /// # Errors
-    /// [`AwsError`].
-    fn receive(&self, max: usize, wait: Duration) -> impl Future<Output = Result<Vec<Message>, AwsError>> + Send;
-
-    /// Deletes up to ten messages.
-    ///
-    /// # Errors
-    /// [`AwsError`] where the call as a whole failed; single entries fail in [`Deletion`].
-    fn delete(&self, receipts: Vec<ReceiptHandle>) -> impl Future<Output = Result<Deletion, AwsError>> + Send;
-}
+use super::queue::{BATCH, Deletion, Message, Queue, ReceiptHandle};
+use super::{AwsError, AwsFault, QueueSettings};
 
 /// AWS SQS.
 #[derive(Clone, Debug)]
 pub struct Sqs {
     client: aws_sdk_sqs::Client,
     queue_url: String,
-    visibility_timeout: Option<Duration>,
+    visibility_timeout: Duration,
 }
 
 impl Sqs {
-    /// The queue at `queue_url`; what it delivers stays hidden for `visibility_timeout`, or as long as the queue says.
+    /// The queue at `queue_url`; what it delivers stays hidden for `visibility_timeout` (whole seconds, 1 s to 12 h).
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig, queue_url: String, visibility_timeout: Option<Duration>) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, queue_url: String, visibility_timeout: Duration) -> Self {
         Self { client: aws_sdk_sqs::Client::new(config), queue_url, visibility_timeout }
+    }
+
+    /// What is set on the queue. Takes `sqs:GetQueueAttributes`.
+    ///
+    /// # Errors
+    /// [`AwsError`].
+    pub async fn settings(config: &aws_config::SdkConfig, queue_url: &str) -> Result<QueueSettings, AwsError> {
+        let answer = aws_sdk_sqs::Client::new(config)
+            .get_queue_attributes()
+            .queue_url(queue_url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .map_err(AwsError::during("sqs:GetQueueAttributes"))?;
+        let attributes = answer.attributes.unwrap_or_default();
+        Ok(QueueSettings::read(|name| attributes.get(&QueueAttributeName::from(name)).map(String::as_str)))
     }
 }
 
 impl Queue for Sqs {
+    fn visibility_timeout(&self) -> Duration {
+        self.visibility_timeout
+    }
+
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, AwsError> {
         const CALL: &str = "sqs:ReceiveMessage";
         let answer = self
@@ -76,7 +54,7 @@ impl Queue for Sqs {
             .queue_url(&self.queue_url)
             .max_number_of_messages(i32::try_from(max.clamp(1, BATCH)).unwrap_or(1))
             .wait_time_seconds(whole_seconds(wait))
-            .set_visibility_timeout(self.visibility_timeout.map(whole_seconds))
+            .visibility_timeout(whole_seconds(self.visibility_timeout))
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
             .send()
             .await
@@ -115,18 +93,30 @@ impl Queue for Sqs {
         }
         Ok(deletion)
     }
-}
 
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Message").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// Redacted: whoever holds it can delete the message.
-impl fmt::Debug for ReceiptHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ReceiptHandle([redacted])")
+    async fn hide(&self, receipts: Vec<ReceiptHandle>, timeout: Duration) -> Result<usize, AwsError> {
+        const CALL: &str = "sqs:ChangeMessageVisibilityBatch";
+        let entries = receipts
+            .iter()
+            .enumerate()
+            .map(|(index, receipt)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .receipt_handle(&receipt.0)
+                    .visibility_timeout(whole_seconds(timeout))
+                    .build()
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|_| AwsError::new(CALL, AwsFault::Malformed))?;
+        let answer = self
+            .client
+            .change_message_visibility_batch()
+            .queue_url(&self.queue_url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(AwsError::during(CALL))?;
+        Ok(answer.failed().len())
     }
 }
 

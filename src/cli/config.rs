@@ -1,8 +1,10 @@
 //! Settings that several commands share. A flag goes before its variable.
 
+use std::env;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
@@ -63,6 +65,25 @@ pub(super) fn count<const MAX: usize>(text: &str) -> Result<NonZeroUsize, String
         .ok_or_else(|| format!("a whole number from 1 to {MAX}"))
 }
 
+/// `64MiB`, `100MB`, `67108864`: bytes, `least` or more.
+pub(super) fn bytes(text: &str, least: usize) -> Result<usize, String> {
+    text.parse::<ByteSize>()
+        .ok()
+        .and_then(|size| usize::try_from(size.as_u64()).ok())
+        .filter(|bytes| *bytes >= least)
+        .ok_or_else(|| format!("a size in bytes like 64MiB, 100MB or 67108864; at least {least}"))
+}
+
+/// The variable `name`, where it is set and not empty. For flags that are refused beside others: clap takes a variable
+/// for the flag.
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+pub(super) fn usage<T>(sentence: &str) -> anyhow::Result<T> {
+    Err(UsageError(sentence.to_owned()).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +95,17 @@ mod tests {
         assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
         assert!(duration("soon").is_err());
         assert!(duration("-1").is_err());
+    }
+
+    #[test]
+    fn sizes_read_as_people_write_them() {
+        assert_eq!(bytes("64MiB", 1), Ok(64 << 20));
+        assert_eq!(bytes("64 MiB", 1), Ok(64 << 20));
+        assert_eq!(bytes("67108864", 1), Ok(64 << 20));
+        assert_eq!(bytes("100MB", 1), Ok(100_000_000));
+        assert_eq!(bytes("10", 10), Ok(10));
+        for wrong in ["9", "much", "-1", "", "99999999999999999999"] {
+            assert!(bytes(wrong, 10).is_err(), "{wrong}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use super::config::UsageError;
+use super::config::{UsageError, usage};
 use super::database_login;
 use crate::db::{Beside, LoginSource, Roots, Server};
 
@@ -123,10 +123,6 @@ fn url_from_file(path: PathBuf) -> anyhow::Result<SecretString> {
 /// Set and not empty.
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
-}
-
-fn usage<T>(sentence: &str) -> anyhow::Result<T> {
-    Err(UsageError(sentence.to_owned()).into())
 }
 
 fn usage_error(error: crate::db::ConnectError) -> UsageError {

@@ -7,13 +7,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 static LINE: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Starts the line; nothing shows where standard error is no terminal.
-pub(super) fn start() -> &'static ProgressBar {
-    LINE.get_or_init(|| {
-        let style =
-            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        ProgressBar::new_spinner().with_style(style)
-    })
+/// The line; nothing shows where standard error is no terminal.
+pub(super) fn line() -> &'static ProgressBar {
+    LINE.get_or_init(|| ProgressBar::new_spinner().with_style(style("{spinner} {msg}")))
+}
+
+/// The line with a bar in it, for so many bytes.
+pub(super) fn bar(bytes: u64) -> &'static ProgressBar {
+    let line = line();
+    line.set_length(bytes);
+    line.set_style(style("[{bar:30}] {percent}% of {total_bytes}, {eta} left  {msg}"));
+    line
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// Standard error for logs: lifts the line while it writes.

@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{instrument, warn};
 
 use super::error::EtlError;
+use super::in_flight::Delivery;
 use super::outage::Outages;
-use super::store::Committed;
+use super::store::{Committed, Settled};
 use super::summary::Counters;
-use crate::aws::sqs::BATCH;
+use crate::aws::queue::BATCH;
 use crate::aws::{AwsError, Queue, ReceiptHandle};
 
 /// Deletions under way at once.
@@ -22,7 +23,7 @@ const TRIES: u32 = 4;
 /// How long deletions may take once the run was told to stop: what is stored is safe without them.
 const LAST_DELETIONS: Duration = Duration::from_secs(5);
 
-/// Deletes what is committed, in tens.
+/// Deletes what is committed, in tens; lets what was given up come again at once.
 pub(super) struct Acknowledger<Q> {
     pub(super) queue: Arc<Q>,
     pub(super) counters: Arc<Counters>,
@@ -34,17 +35,43 @@ impl<Q: Queue> Acknowledger<Q> {
     /// Runs until the writers have ended. Single messages that cannot be deleted are only counted: they come again,
     /// meet their first copy and add nothing. A queue that refuses deletions ends the run, or it would never end.
     #[instrument(name = "acknowledge", skip_all)]
-    pub(super) async fn run(self, committed: mpsc::Receiver<Committed>) -> Result<(), EtlError> {
-        stream::unfold(committed, async |mut committed| Some((committed.recv().await?, committed)))
-            .flat_map(|committed| stream::iter(tens(committed.into_receipts())))
+    pub(super) async fn run(self, settled: mpsc::Receiver<Settled<Delivery>>) -> Result<(), EtlError> {
+        stream::unfold(settled, async |mut settled| Some((settled.recv().await?, settled)))
+            .flat_map(|settled| stream::iter(settled.split(BATCH)))
             .map(Ok)
-            .try_for_each_concurrent(CONCURRENCY, |receipts| self.acknowledge(receipts))
+            .try_for_each_concurrent(CONCURRENCY, |ten| self.settle(ten))
             .await?;
         Ok(())
     }
 
-    async fn acknowledge(&self, receipts: Vec<ReceiptHandle>) -> Result<(), AwsError> {
-        let count = receipts.len();
+    async fn settle(&self, ten: Settled<Delivery>) -> Result<(), AwsError> {
+        match ten {
+            Settled::Committed(committed) => self.acknowledge(committed).await,
+            Settled::GivenUp(deliveries) => {
+                self.release(deliveries).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn release(&self, deliveries: Vec<Delivery>) {
+        let receipts = deliveries.iter().filter_map(Delivery::to_release).collect();
+        // Or they would be hidden anew.
+        drop(deliveries);
+        if let Err(error) = self.queue.hide(receipts, Duration::ZERO).await {
+            warn!(%error, "they come again only after the visibility timeout");
+        }
+    }
+
+    async fn acknowledge(&self, committed: Committed<Delivery>) -> Result<(), AwsError> {
+        // Held until they are deleted, so that they stay hidden.
+        let deliveries = committed.into_receipts();
+        let receipts: Vec<_> = deliveries.iter().filter_map(Delivery::to_delete).collect();
+        let count = deliveries.len();
+        if receipts.is_empty() {
+            self.counters.deleted(count, 0);
+            return Ok(());
+        }
         let too_late = async {
             self.stop.cancelled().await;
             tokio::time::sleep(LAST_DELETIONS).await;
@@ -78,8 +105,4 @@ impl<Q: Queue> Acknowledger<Q> {
         }
         Ok(refused + receipts.len())
     }
-}
-
-fn tens(receipts: Vec<ReceiptHandle>) -> Vec<Vec<ReceiptHandle>> {
-    receipts.chunks(BATCH).map(<[_]>::to_vec).collect()
 }

@@ -8,7 +8,7 @@ use crate::keyring::KeyringError;
 /// How long a run may take to finish what is in flight once it was told to stop.
 pub(super) const GRACE: Duration = Duration::from_secs(25);
 
-/// Ingestion gave up. What it had not committed is still in the queue.
+/// Ingestion gave up. What it had not committed is still where it came from.
 #[derive(Debug, thiserror::Error)]
 pub enum EtlError {
     /// A key.
@@ -24,9 +24,23 @@ pub enum EtlError {
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
     /// The grace was too short.
-    #[error("not everything in flight was stored within {} s; what was not is still in the queue", GRACE.as_secs())]
+    #[error("not everything in flight was stored within {} s", GRACE.as_secs())]
     GraceOver,
+    /// A file could not be read to its end.
+    #[error("reading line {line}: {source}")]
+    Input {
+        /// The line.
+        line: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file was not read to its end.
+    #[error("stopped before the end of the file")]
+    Stopped,
+    /// Keys went out of use while lines of a file were in flight.
+    #[error("keys changed meanwhile, and lines that were in flight are not stored; read them again")]
+    GivenUp,
     /// A task of ours panicked.
-    #[error("a task ended unexpectedly; what was not stored is still in the queue")]
+    #[error("a task ended unexpectedly")]
     Task,
 }

@@ -1,19 +1,30 @@
 use std::sync::{Arc, RwLock};
 
-use tracing::error;
+use zeroize::Zeroizing;
 
+use super::byte_budget::Room;
 use super::error::EtlError;
-use crate::aws::{KeyWrapper, Message, ReceiptHandle};
+use super::outage::Outages;
+use crate::aws::KeyWrapper;
 use crate::crypto::{DeadLetterBinding, RandomnessError, ValueBinding, seal_dead_letter, seal_value};
 use crate::db::dead_letters::NewDeadLetter;
 use crate::db::login_events::{EventTokens, NewLoginEvent};
-use crate::domain::{EventId, Field, LoginEvent, Refusal, VaultId, create_date};
+use crate::domain::{EventId, Field, LoginEvent, Refusal, VaultId};
 use crate::keyring::{SealingKeys, StepKey, TokenKey, TokenKeys};
 
-/// A message without its plaintext: what is stored, and what deletes it once that is committed.
-pub(super) struct Protected {
-    pub(super) row: Row,
-    pub(super) receipt: ReceiptHandle,
+/// What came in, wherever from.
+pub(super) struct Incoming {
+    pub(super) id: EventId,
+    pub(super) create_date: time::Date,
+    pub(super) body: Zeroizing<String>,
+    /// Why it is no event, where the source knows that already.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// Messages without their plaintext, and the room that they take.
+pub(super) struct Protected<R> {
+    pub(super) messages: Vec<(Row, R)>,
+    pub(super) room: Room,
 }
 
 pub(super) enum Row {
@@ -40,35 +51,43 @@ pub(super) struct Protector<W> {
 }
 
 impl<W: KeyWrapper> Protector<W> {
-    /// Protects what one call received, in place of its plaintext. Returns, beside it, how many messages were left in
-    /// the queue because they have no day.
+    /// Protects what came in, and waits out a KMS or a database that is away meanwhile.
+    pub(super) async fn protect_all<R>(
+        &self,
+        (incoming, receipts): (Vec<Incoming>, Vec<R>),
+        room: Room,
+        outages: &Outages,
+    ) -> Result<Protected<R>, EtlError> {
+        let may_pass = |error: &EtlError| matches!(error, EtlError::Key(key) if key.may_pass());
+        let rows = outages.wait_out(may_pass, || self.protect(&incoming)).await?;
+        Ok(Protected { messages: rows.into_iter().zip(receipts).collect(), room })
+    }
+
+    /// Protects what came in: a row for each, in the same order.
     ///
     /// # Errors
-    /// [`EtlError`] where a key is not to be had; the messages are then still in `messages`.
-    pub(super) async fn protect(&self, messages: &[Message]) -> Result<(Vec<Protected>, u64), EtlError> {
-        let parsed: Vec<_> = messages.iter().map(|message| LoginEvent::parse(&message.body)).collect();
+    /// [`EtlError`] where a key is not to be had; the plaintext is then still in `incoming`.
+    async fn protect(&self, incoming: &[Incoming]) -> Result<Vec<Row>, EtlError> {
+        let parsed: Vec<_> = incoming
+            .iter()
+            .map(|incoming| incoming.refusal.map_or_else(|| LoginEvent::parse(&incoming.body), Err))
+            .collect();
         let (events, letters) = count(&parsed);
         let token_keys = self.token_keys();
         let data_key = if events > 0 { Some(self.data_keys.take(events * 2).await?) } else { None };
         let letter_key = if letters > 0 { Some(self.dead_letter_keys.take(letters).await?) } else { None };
 
-        let mut protected = Vec::with_capacity(messages.len());
-        let mut without_day = 0;
-        for (message, parsed) in messages.iter().zip(parsed) {
-            let Some(create_date) = create_date(&message.sent_timestamp) else {
-                error!(message.id = %message.id, "SentTimestamp is no time; the message stays in the queue");
-                without_day += 1;
-                continue;
-            };
-            let origin = Origin { vault: self.vault, create_date, id: EventId::of_message(self.vault, &message.id) };
-            let row = match (parsed, &data_key, &letter_key) {
+        let mut rows = Vec::with_capacity(incoming.len());
+        for (incoming, parsed) in incoming.iter().zip(parsed) {
+            let origin = Origin { vault: self.vault, create_date: incoming.create_date, id: incoming.id };
+            rows.push(match (parsed, &data_key, &letter_key) {
                 (Ok(event), Some(key), _) => Row::Event(Box::new(origin.event(event, &token_keys, key)?)),
-                (Err(refusal), _, Some(key)) => Row::DeadLetter(origin.dead_letter(refusal, &message.body, key)?),
+                (Err(refusal), _, Some(key)) => Row::DeadLetter(origin.dead_letter(refusal, &incoming.body, key)?),
+                // Counted above, so there is a key.
                 (Ok(_), None, _) | (Err(_), _, None) => continue,
-            };
-            protected.push(Protected { row, receipt: message.receipt.clone() });
+            });
         }
-        Ok((protected, without_day))
+        Ok(rows)
     }
 
     pub(super) fn token_keys(&self) -> Arc<TokenKeys> {
@@ -135,7 +154,7 @@ impl Origin {
             create_date: self.create_date,
             message_id: self.id,
             refusal,
-            // SQS bodies are 1 MiB at most.
+            // Bodies are 1 MiB at most, and lines hardly more in the form that they are kept in.
             size: i32::try_from(body.len()).unwrap_or(i32::MAX),
             body: seal_dead_letter(&key.key, &binding, body)?,
             key: key.id,

@@ -3,15 +3,18 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, instrument};
+use tracing::{debug, error, instrument};
 
 use super::budget::Budget;
+use super::byte_budget::{ByteBudget, Room};
 use super::error::EtlError;
+use super::in_flight::{Delivery, InFlight};
 use super::outage::Outages;
-use super::protect::{Protected, Protector};
+use super::protect::{Incoming, Protected, Protector};
 use super::summary::Counters;
-use crate::aws::sqs::BATCH;
+use crate::aws::queue::BATCH;
 use crate::aws::{AwsError, KeyWrapper, Message, Queue};
+use crate::domain::{EventId, create_date};
 
 /// How long a poll that is under way when the run is told to stop may still answer: what it brings would otherwise
 /// stay hidden for the visibility timeout.
@@ -22,34 +25,39 @@ pub(super) struct Receiver<Q, W> {
     pub(super) queue: Arc<Q>,
     pub(super) protector: Arc<Protector<W>>,
     pub(super) budget: Arc<Budget>,
+    pub(super) byte_budget: ByteBudget,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) counters: Arc<Counters>,
     pub(super) stop: CancellationToken,
     pub(super) wait: Duration,
     pub(super) drain: bool,
+    /// A poll came back empty in a run that drains.
+    pub(super) drained: CancellationToken,
     pub(super) outages: Arc<Outages>,
 }
 
 impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
     /// Runs until it is told to stop, the budget is used up or, to drain, one poll brings nothing.
     #[instrument(name = "receive", skip_all)]
-    pub(super) async fn run(self, to_store: mpsc::Sender<Vec<Protected>>) -> Result<(), EtlError> {
-        while self.may_receive().await {
+    pub(super) async fn run(self, to_store: mpsc::Sender<Protected<Delivery>>) -> Result<(), EtlError> {
+        while let Some(mut room) = self.room().await {
             let Some(mut leave) = self.budget.take(BATCH) else { break };
             let Some(messages) = self.receive(leave.messages()).await? else { break };
             leave.use_up(messages.len());
             drop(leave);
             if messages.is_empty() {
                 if self.drain {
+                    self.drained.cancel();
                     break;
                 }
                 continue;
             }
+            room.shrink_to(messages.iter().map(|message| message.body.len()).sum());
             debug!(count = messages.len(), "received");
             self.counters.received(messages.len());
-            let (protected, left) = self.protect(&messages).await?;
-            self.counters.left(left);
-            // Waits while the writers are behind: this is what bounds memory. An error means that they have failed,
-            // and they say why.
+            let incoming = messages.into_iter().filter_map(|message| self.take_in(message)).unzip();
+            let protected = self.protector.protect_all(incoming, room, &self.outages).await?;
+            // Waits while the writers are behind. An error means that they have failed, and they say why.
             if to_store.send(protected).await.is_err() {
                 break;
             }
@@ -57,12 +65,18 @@ impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
         Ok(())
     }
 
-    /// Waits while anything is out of order. `false` where the run was told to stop.
-    async fn may_receive(&self) -> bool {
+    /// Waits while anything is out of order, and for room for one call's bodies. `None` where the run was told to stop, or, while it waited, the queue was
+    /// found empty.
+    async fn room(&self) -> Option<Room> {
+        let room = async {
+            self.outages.over().await;
+            self.byte_budget.reserve().await
+        };
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => false,
-            () = self.outages.over() => true,
+            () = self.stop.cancelled() => None,
+            room = room => room,
+            () = self.drained.cancelled() => None,
         }
     }
 
@@ -80,8 +94,15 @@ impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
         }
     }
 
-    async fn protect(&self, messages: &[Message]) -> Result<(Vec<Protected>, u64), EtlError> {
-        let may_pass = |error: &EtlError| matches!(error, EtlError::Key(key) if key.may_pass());
-        self.outages.wait_out(may_pass, || self.protector.protect(messages)).await
+    /// `None` where it has no day: it is left in the queue.
+    fn take_in(&self, message: Message) -> Option<(Incoming, Delivery)> {
+        let Some(create_date) = create_date(&message.sent_timestamp) else {
+            error!(message.id = %message.id, "SentTimestamp is no time; the message stays in the queue");
+            self.counters.left(1);
+            return None;
+        };
+        let id = EventId::of_message(self.protector.vault, &message.id);
+        let delivery = self.in_flight.hold(&message.id, message.receipt);
+        Some((Incoming { id, create_date, body: message.body, refusal: None }, delivery))
     }
 }

@@ -7,12 +7,13 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, instrument, warn};
 
+use super::byte_budget::Room;
 use super::error::EtlError;
 use super::months::Months;
 use super::outage::Outages;
 use super::protect::{Protected, Protector, Row};
 use super::summary::Counters;
-use crate::aws::{KeyWrapper, ReceiptHandle};
+use crate::aws::KeyWrapper;
 use crate::db::dead_letters::NewDeadLetter;
 use crate::db::hold::Hold;
 use crate::db::login_events::NewLoginEvent;
@@ -23,14 +24,30 @@ use crate::keyring::{KeyringError, TokenKeys};
 /// About how many bytes one transaction may carry.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The receipts of messages whose rows are committed. Only [`Writer`] makes it, and only it can be acknowledged.
-pub(super) struct Committed {
-    receipts: Vec<ReceiptHandle>,
+/// What became of a batch, and the receipts of its messages.
+pub(super) enum Settled<R> {
+    /// Its rows are committed.
+    Committed(Committed<R>),
+    /// It was not stored, and its plaintext is gone.
+    GivenUp(Vec<R>),
 }
 
-impl Committed {
-    pub(super) fn into_receipts(self) -> Vec<ReceiptHandle> {
-        self.receipts
+/// The receipts of messages whose rows are committed. Only [`Writer`] makes it, and only it can be acknowledged.
+pub(super) struct Committed<R>(Vec<R>);
+
+impl<R> Committed<R> {
+    pub(super) fn into_receipts(self) -> Vec<R> {
+        self.0
+    }
+}
+
+impl<R> Settled<R> {
+    /// The same in parts of up to `size` messages.
+    pub(super) fn split(self, size: usize) -> Vec<Self> {
+        match self {
+            Self::Committed(Committed(all)) => parts(all, size).map(|part| Self::Committed(Committed(part))).collect(),
+            Self::GivenUp(all) => parts(all, size).map(Self::GivenUp).collect(),
+        }
     }
 }
 
@@ -45,11 +62,11 @@ pub(super) struct Writer<W> {
     pub(super) outages: Arc<Outages>,
 }
 
-#[derive(Default)]
-struct Batch {
+struct Batch<R> {
     events: Vec<NewLoginEvent>,
     letters: Vec<NewDeadLetter>,
-    receipts: Vec<ReceiptHandle>,
+    receipts: Vec<R>,
+    rooms: Vec<Room>,
     bytes: usize,
 }
 
@@ -58,10 +75,10 @@ impl<W: KeyWrapper> Writer<W> {
     ///
     /// Writers share the one receiving end: while one holds it to collect, the others write.
     #[instrument(name = "store", skip_all)]
-    pub(super) async fn run(
+    pub(super) async fn run<R: Send + Sync>(
         self,
-        protected: Arc<Mutex<mpsc::Receiver<Vec<Protected>>>>,
-        to_acknowledge: mpsc::Sender<Committed>,
+        protected: Arc<Mutex<mpsc::Receiver<Protected<R>>>>,
+        to_settle: mpsc::Sender<Settled<R>>,
     ) -> Result<(), EtlError> {
         let mut months = Months::default();
         loop {
@@ -70,25 +87,28 @@ impl<W: KeyWrapper> Writer<W> {
             let days = batch.events.iter().map(|event| event.create_date);
             months.ensure(&self.pool, &self.outages, days).await?;
             let (hold, stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
-            if hold != Hold::Held {
+            let settled = if hold == Hold::Held {
+                debug!(events = batch.events.len(), dead_letters = batch.letters.len(), stored, "committed");
+                self.counters.committed(
+                    stored,
+                    batch.events.len(),
+                    batch.letters.iter().map(|letter| letter.refusal.reason),
+                );
+                Settled::Committed(Committed(batch.into_receipts()))
+            } else {
                 self.give_up(&batch, hold).await?;
-                continue;
-            }
-            debug!(events = batch.events.len(), dead_letters = batch.letters.len(), stored, "committed");
-            self.counters.committed(
-                stored,
-                batch.events.len(),
-                batch.letters.iter().map(|letter| letter.refusal.reason),
-            );
-            if to_acknowledge.send(Committed { receipts: batch.receipts }).await.is_err() {
+                Settled::GivenUp(batch.into_receipts())
+            };
+            if to_settle.send(settled).await.is_err() {
                 return Ok(());
             }
         }
     }
 
     /// The next batch: what comes within the linger, up to its size. `None` at the end.
-    async fn collect(&self, protected: &mut mpsc::Receiver<Vec<Protected>>) -> Option<Batch> {
-        let mut batch = Batch::default();
+    async fn collect<R>(&self, protected: &mut mpsc::Receiver<Protected<R>>) -> Option<Batch<R>> {
+        let mut batch =
+            Batch { events: Vec::new(), letters: Vec::new(), receipts: Vec::new(), rooms: Vec::new(), bytes: 0 };
         batch.extend(protected.recv().await?);
         let deadline = Instant::now() + self.linger;
         while batch.receipts.len() < self.batch_size && batch.bytes < BATCH_BYTES {
@@ -102,7 +122,7 @@ impl<W: KeyWrapper> Writer<W> {
     }
 
     /// Events and dead letters in one transaction; how many events were new.
-    async fn commit(&self, batch: &Batch) -> Result<(Hold, usize), DbError> {
+    async fn commit<R: Sync>(&self, batch: &Batch<R>) -> Result<(Hold, usize), DbError> {
         let Some(token_keys) = batch.token_keys() else { return Ok((Hold::TokenKeysChanged, 0)) };
         let data_keys = distinct(batch.events.iter().map(|event| event.data_key));
         let letter_keys = distinct(batch.letters.iter().map(|letter| letter.key));
@@ -122,9 +142,9 @@ impl<W: KeyWrapper> Writer<W> {
     }
 
     /// The batch is not stored: its keys went out of use after it was protected. Its plaintext is gone, so its
-    /// messages are left to be delivered again, and the next ones get the right keys.
-    async fn give_up(&self, batch: &Batch, hold: Hold) -> Result<(), EtlError> {
-        warn!(messages = batch.receipts.len(), ?hold, "keys changed; the messages stay in the queue and come again");
+    /// messages must come from their source again; what comes next gets the right keys.
+    async fn give_up<R: Sync>(&self, batch: &Batch<R>, hold: Hold) -> Result<(), EtlError> {
+        warn!(messages = batch.receipts.len(), ?hold, "keys changed meanwhile; not stored, these must come again");
         self.counters.left(batch.receipts.len().try_into().unwrap_or(u64::MAX));
         match hold {
             Hold::Held => {}
@@ -150,9 +170,10 @@ impl<W: KeyWrapper> Writer<W> {
     }
 }
 
-impl Batch {
-    fn extend(&mut self, protected: Vec<Protected>) {
-        for Protected { row, receipt } in protected {
+impl<R> Batch<R> {
+    fn extend(&mut self, Protected { messages, room }: Protected<R>) {
+        self.rooms.push(room);
+        for (row, receipt) in messages {
             self.bytes += row.size();
             self.receipts.push(receipt);
             match row {
@@ -160,6 +181,11 @@ impl Batch {
                 Row::DeadLetter(letter) => self.letters.push(letter),
             }
         }
+    }
+
+    /// Frees everything else, the room that it took included.
+    fn into_receipts(self) -> Vec<R> {
+        self.receipts
     }
 
     /// By primary key: two writers that insert the same rows in different orders would wait for each other.
@@ -184,66 +210,10 @@ fn distinct(keys: impl Iterator<Item = KeyId>) -> Vec<KeyId> {
     keys.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use time::Date;
-    use time::macros::date;
-
-    use super::*;
-    use crate::crypto::{Ratchet, SecretKey, Tokenizer, ValueBinding, seal_value};
-    use crate::db::login_events::EventTokens;
-    use crate::domain::{BoundedText, ClientIp, DeviceId, EventId, Field, VaultId};
-
-    fn event(number: u128, day: Date, token_keys: &[KeyId]) -> NewLoginEvent {
-        let root = SecretKey::from_unwrapped(vec![1; 32]).unwrap();
-        let (tokenizer, sealing_key) = (Tokenizer::new(&root), Ratchet::new(root).sealing_key());
-        let (event, key) = (EventId(uuid::Uuid::from_u128(number)), KeyId(uuid::Uuid::nil()));
-        let vault = VaultId(uuid::Uuid::nil());
-        let seal = |field| {
-            let binding = ValueBinding { vault, field, create_date: day, event, user_id: "u", key };
-            seal_value(&sealing_key, &binding, "::").unwrap()
-        };
-        let tokens = |key: &KeyId| EventTokens {
-            ip: tokenizer.ip(&ClientIp::parse("::".to_owned()).unwrap()),
-            device_id: tokenizer.device_id(&DeviceId::parse("d".to_owned()).unwrap()),
-            key: *key,
-        };
-        NewLoginEvent {
-            create_date: day,
-            event_id: event,
-            user_id: BoundedText::parse("u".to_owned()).unwrap(),
-            device_type: BoundedText::parse("ios".to_owned()).unwrap(),
-            locale: None,
-            app_version: BoundedText::parse("1".to_owned()).unwrap(),
-            ip: seal(Field::Ip),
-            device_id: seal(Field::DeviceId),
-            data_key: key,
-            slot_a: token_keys.first().map(tokens),
-            slot_b: token_keys.get(1).map(tokens),
-        }
-    }
-
-    fn batch(events: Vec<NewLoginEvent>) -> Batch {
-        Batch { events, ..Batch::default() }
-    }
-
-    #[test]
-    fn a_batch_is_sorted_by_primary_key() {
-        let (one_day, next_day) = (date!(2025 - 12 - 31), date!(2026 - 01 - 01));
-        let mut batch = batch(vec![event(1, next_day, &[]), event(3, one_day, &[]), event(2, one_day, &[])]);
-        batch.sort();
-        let order: Vec<_> = batch.events.iter().map(|event| event.event_id.0.as_u128()).collect();
-        assert_eq!(order, [2, 3, 1]);
-    }
-
-    #[test]
-    fn a_batch_from_before_and_after_a_change_of_token_keys_has_none() {
-        let (day, one, two) = (date!(2026 - 01 - 01), KeyId::random(), KeyId::random());
-        assert_eq!(batch(vec![]).token_keys(), Some(vec![]));
-        let alike = batch(vec![event(1, day, &[one, two]), event(2, day, &[one, two])]);
-        assert_eq!(alike.token_keys(), Some(vec![one, two]));
-        for other in [&[one][..], &[two, one]] {
-            assert_eq!(batch(vec![event(1, day, &[one, two]), event(2, day, other)]).token_keys(), None);
-        }
-    }
+fn parts<R>(all: Vec<R>, size: usize) -> impl Iterator<Item = Vec<R>> {
+    let mut all = all.into_iter();
+    std::iter::from_fn(move || Some(all.by_ref().take(size).collect::<Vec<_>>()).filter(|part| !part.is_empty()))
 }
+
+#[cfg(test)]
+mod tests;

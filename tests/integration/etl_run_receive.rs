@@ -32,6 +32,10 @@ where
     A: Future<Output = Result<Vec<Message>, AwsError>> + Send,
     F: Fn(usize) -> A + Send + Sync + 'static,
 {
+    fn visibility_timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     async fn receive(&self, _: usize, _: Duration) -> Result<Vec<Message>, AwsError> {
         let poll = {
             let mut polls = self.polls.lock().unwrap();
@@ -44,6 +48,10 @@ where
     async fn delete(&self, receipts: Vec<ReceiptHandle>) -> Result<Deletion, AwsError> {
         self.deleted.lock().unwrap().extend(receipts.into_iter().map(|receipt| receipt.0));
         Ok(Deletion::default())
+    }
+
+    async fn hide(&self, _: Vec<ReceiptHandle>, _: Duration) -> Result<usize, AwsError> {
+        Ok(0)
     }
 }
 

@@ -19,6 +19,10 @@ struct FailingDeletes<F> {
 impl<F: Fn(usize, &[ReceiptHandle]) -> Option<Result<Deletion, AwsError>> + Send + Sync + 'static> Queue
     for FailingDeletes<F>
 {
+    fn visibility_timeout(&self) -> Duration {
+        self.queue.visibility_timeout()
+    }
+
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, AwsError> {
         self.queue.receive(max, wait).await
     }
@@ -33,6 +37,10 @@ impl<F: Fn(usize, &[ReceiptHandle]) -> Option<Result<Deletion, AwsError>> + Send
             Some(result) => result,
             None => self.queue.delete(receipts).await,
         }
+    }
+
+    async fn hide(&self, receipts: Vec<ReceiptHandle>, timeout: Duration) -> Result<usize, AwsError> {
+        self.queue.hide(receipts, timeout).await
     }
 }
 
@@ -78,7 +86,7 @@ async fn a_redelivery_adds_nothing() {
     world.send(["{"; 3]).await;
     // Committed, and then the process is cut off from the queue.
     let queue = FailingDeletes {
-        queue: Sqs::new(&world.sqs_config().await, world.queue_url.clone(), Some(Duration::from_secs(2))),
+        queue: world.sqs_hiding_for(Duration::from_secs(2)).await,
         fail: |_, receipts: &[ReceiptHandle]| Some(Ok(Deletion { failed: vec![], refused: receipts.to_vec() })),
         calls: Arc::default(),
     };
@@ -117,6 +125,10 @@ struct SameForAll {
 }
 
 impl Queue for SameForAll {
+    fn visibility_timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     async fn receive(&self, max: usize, _: Duration) -> Result<Vec<Message>, AwsError> {
         let mut messages = self.messages.lock().unwrap();
         let count = messages.len().min(max);
@@ -133,6 +145,10 @@ impl Queue for SameForAll {
 
     async fn delete(&self, _: Vec<ReceiptHandle>) -> Result<Deletion, AwsError> {
         Ok(Deletion::default())
+    }
+
+    async fn hide(&self, _: Vec<ReceiptHandle>, _: Duration) -> Result<usize, AwsError> {
+        Ok(0)
     }
 }
 

@@ -1,5 +1,8 @@
 mod dead_letters;
+mod input;
+mod queue;
 mod run;
+mod summary;
 
 use clap::Subcommand;
 
@@ -8,7 +11,7 @@ use super::output::OutputFormat;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Drain the queue into the vault
+    /// Drain the queue, or a file, into the vault
     Run(Box<run::Args>),
     /// Messages that could not be stored as events
     #[command(subcommand)]

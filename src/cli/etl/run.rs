@@ -1,49 +1,56 @@
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::builder::NonEmptyStringValueParser;
 
-use crate::aws::{Kms, KmsKeys, Sqs, client};
-use crate::cli::config::{DatabaseArgs, KmsArgs, UsageError, count, duration};
+use super::input::{Input, InputArgs};
+use super::queue::{NamedQueue, QueueArgs};
+use super::summary::Shown;
+use crate::aws::{Kms, KmsKeys, client};
+use crate::cli::config::{DatabaseArgs, KmsArgs, UsageError, bytes, count, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
 use crate::cli::signals::stop_on_signal;
 use crate::db::Role;
-use crate::etl::{self, Counters, Options, Summary};
+use crate::etl::{self, Counters, LEAST_INFLIGHT_BYTES, Options};
 use crate::keyring::KeyLimits;
 
 const EXAMPLES: &str = "\
-The login needs the role pii_vault_ingest. The AWS identity needs sqs:ReceiveMessage and
-sqs:DeleteMessage on the queue, kms:GenerateDataKey on the data and dead-letter keys, and
-kms:Decrypt on the token key. Any number of processes may drain one queue.
+The login needs the role pii_vault_ingest. The AWS identity needs sqs:ReceiveMessage,
+sqs:DeleteMessage and sqs:ChangeMessageVisibility on the queue (sqs:GetQueueAttributes as well, to
+check its settings), kms:GenerateDataKey on the data and dead-letter keys, and kms:Decrypt on the
+token key. Any number of processes may drain one queue.
 
-SIGTERM or SIGINT: finishes what is in flight within 25 s and exits 0; a second one exits at once.
-Nothing is lost either way.
+SIGTERM or SIGINT: finishes what is in flight within 25 s and exits 0, or 1 before the end of a
+file; a second one exits at once. Nothing is lost either way.
+
+A line of a file is known by --date, --source and its number: to read it again adds nothing, as long
+as these three are the same and lines before it were neither added nor removed. Two files of one day
+need two names; of one name, the second would count as already stored. Blank lines are passed over.
 
 Examples:
   pii-vault etl run --queue-url https://sqs.eu-central-1.amazonaws.com/123456789012/logins
   pii-vault etl run --drain --output json     for cron: until the queue stays empty for one poll
-  pii-vault etl run --max-messages 1000       a first careful try";
+  pii-vault etl run --max-messages 1000       a first careful try
+  pii-vault etl run --input logins-2025-03-09.jsonl.gz --date 2025-03-09
+  zstdcat old.zst | pii-vault etl run --input - --source old --date 2025-03-09";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
-    /// The SQS queue
-    #[arg(long, value_name = "URL", env = "PII_VAULT_QUEUE_URL", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
-    queue_url: String,
+    #[command(flatten)]
+    queue: QueueArgs,
     /// Stop once the queue stays empty for one long poll
     #[arg(long)]
     drain: bool,
     /// Stop after N messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_messages: Option<u64>,
-    /// How long received messages stay hidden from other receivers; the queue's own setting if not given
-    #[arg(long, value_name = "DURATION", env = "PII_VAULT_VISIBILITY_TIMEOUT", hide_env_values = true, value_parser = visibility_timeout)]
-    visibility_timeout: Option<Duration>,
+    #[command(flatten)]
+    input: InputArgs,
     #[command(flatten)]
     tuning: Tuning,
     #[command(flatten)]
@@ -55,7 +62,7 @@ pub(in crate::cli) struct Args {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Tuning")]
 struct Tuning {
-    /// Concurrent receive calls, ten messages each
+    /// Concurrent receive calls, ten messages each; of a file, tasks that parse and seal
     #[arg(long, value_name = "N", default_value = "8", value_parser = count::<256>)]
     receivers: NonZeroUsize,
     /// Concurrent transactions
@@ -67,6 +74,9 @@ struct Tuning {
     /// How long a batch waits to fill
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = linger)]
     linger: Duration,
+    /// How many bytes of message bodies may be in flight: at least 10MiB
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = inflight_bytes)]
+    max_inflight_bytes: usize,
     /// How long a poll waits for a first message: 20s at most
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = long_poll)]
     wait: Duration,
@@ -82,10 +92,13 @@ struct Tuning {
 }
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
-    let options = args.options()?;
+    let options = args.tuning.options(args.drain, args.max_messages)?;
     let server = args.database.server()?;
+    let source = match args.input.open()? {
+        Some(input) => Source::File(input),
+        None => Source::Queue(args.queue.named()?),
+    };
     let config = client::load().await;
-    let queue = Sqs::new(&config, args.queue_url, args.visibility_timeout);
     let kms = Kms::new(&config, KmsKeys::from(args.kms));
     // A connection for each writer, and two for keys and partitions.
     let connections = u32::try_from(options.writers.get()).unwrap_or(u32::MAX).saturating_add(2);
@@ -93,41 +106,77 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
 
     let stop = stop_on_signal()?;
     let counters = Arc::new(Counters::default());
-    let shown = tokio::spawn(show_progress(counters.clone()));
-    let result = etl::run(queue, kms, pool, options, counters.clone(), stop).await;
-    shown.abort();
-    progress::start().finish_and_clear();
-
     // The summary comes whatever happened: it says what was done before a fault. The fault is the greater news where
     // neither can be written.
-    let summary = Shown(counters.summary());
-    let written = output::result(format, &summary, &summary.0);
-    result.context("etl run stopped; nothing is lost, what was not stored is still in the queue")?;
-    written?;
+    match source {
+        Source::Queue(queue) => {
+            let queue = queue.open(&config).await;
+            let shown = show_progress(counters.clone(), || ());
+            let result = beside(shown, etl::run(queue, kms, pool, options, counters.clone(), stop)).await;
+            let summary = Shown::of_queue(counters.summary());
+            let written = output::result(format, &summary, &summary);
+            result.context("etl run stopped; nothing is lost, what was not stored is still in the queue")?;
+            written?;
+        }
+        Source::File(Input { file, size, read }) => {
+            let lines = file.progress();
+            if let Some(size) = size {
+                progress::bar(size);
+            }
+            let shown = show_progress(counters.clone(), || progress::line().set_position(read.load(Ordering::Relaxed)));
+            let result = beside(shown, etl::run_file(file, kms, pool, options, counters.clone(), stop)).await;
+            let summary = Shown::of_file(counters.summary(), &lines);
+            let written = output::result(format, &summary, &summary);
+            result.with_context(|| {
+                let next = lines.next();
+                format!(
+                    "etl run stopped; all before line {next} is stored. Go on with --from-line {next}, or read it all \
+                     again, which adds nothing twice"
+                )
+            })?;
+            written?;
+        }
+    }
     Ok(ExitStatus::Done)
 }
 
-impl Args {
-    fn options(&self) -> Result<Options, UsageError> {
-        let key_limits = KeyLimits::new(self.tuning.data_key_lifetime, self.tuning.data_key_values)
+enum Source {
+    Queue(NamedQueue),
+    File(Input),
+}
+
+impl Tuning {
+    fn options(self, drain: bool, max_messages: Option<u64>) -> Result<Options, UsageError> {
+        let key_limits = KeyLimits::new(self.data_key_lifetime, self.data_key_values)
             .map_err(|error| UsageError(error.to_string()))?;
         Ok(Options {
-            receivers: self.tuning.receivers,
-            writers: self.tuning.writers,
-            batch_size: self.tuning.batch_size,
-            linger: self.tuning.linger,
-            wait: self.tuning.wait,
-            drain: self.drain,
-            max_messages: self.max_messages,
-            patience: self.tuning.patience,
+            receivers: self.receivers,
+            writers: self.writers,
+            batch_size: self.batch_size,
+            linger: self.linger,
+            max_inflight_bytes: self.max_inflight_bytes,
+            wait: self.wait,
+            drain,
+            max_messages,
+            patience: self.patience,
             key_limits,
         })
     }
 }
 
-async fn show_progress(counters: Arc<Counters>) {
-    let line = progress::start();
-    let mut tick = tokio::time::interval(Duration::from_secs(2));
+/// What `run` gives, with the line kept up to date meanwhile.
+async fn beside<T>(shown: impl Future<Output = ()>, run: impl Future<Output = T>) -> T {
+    let result = tokio::select! {
+        result = run => result,
+        () = shown => std::future::pending().await,
+    };
+    progress::line().finish_and_clear();
+    result
+}
+
+async fn show_progress(counters: Arc<Counters>, update: impl Fn()) {
+    let line = progress::line();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
         let now = counters.summary();
@@ -136,30 +185,8 @@ async fn show_progress(counters: Arc<Counters>) {
             "{} received, {} stored, {} already stored, {dead} dead letters, {:.0}/s",
             now.received, now.stored, now.already_stored, now.rate
         ));
+        update();
         line.tick();
-    }
-}
-
-struct Shown(Summary);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(summary) = self;
-        writeln!(f, "received          {}", summary.received)?;
-        writeln!(f, "stored            {}", summary.stored)?;
-        writeln!(f, "already stored    {}", summary.already_stored)?;
-        writeln!(f, "dead letters      {}", summary.dead_letters.values().sum::<u64>())?;
-        for (reason, count) in &summary.dead_letters {
-            writeln!(f, "  {reason:<16}{count}")?;
-        }
-        if summary.left_in_queue > 0 {
-            writeln!(f, "left in queue     {}", summary.left_in_queue)?;
-        }
-        writeln!(f, "deleted           {}", summary.deleted)?;
-        if summary.undeleted > 0 {
-            writeln!(f, "not deleted       {}", summary.undeleted)?;
-        }
-        writeln!(f, "{:.1} s, {:.0} messages/s", summary.seconds, summary.rate)
     }
 }
 
@@ -178,12 +205,6 @@ fn long_poll(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-fn visibility_timeout(text: &str) -> Result<Duration, &'static str> {
-    let timeout = duration(text)?;
-    let longest = Duration::from_secs(12 * 60 * 60);
-    if (Duration::from_secs(1)..=longest).contains(&timeout) {
-        Ok(timeout)
-    } else {
-        Err("a visibility timeout is 1s to 12h")
-    }
+fn inflight_bytes(text: &str) -> Result<usize, String> {
+    bytes(text, LEAST_INFLIGHT_BYTES)
 }

@@ -28,21 +28,30 @@ impl World {
     }
 
     pub(crate) fn pii_vault_with(&self, who: Who, args: &[&str], env: &[(&str, &str)]) -> Running {
-        let child = self
-            .command(who, args)
-            .envs(env.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+        self.start(self.command(who, args).envs(env.iter().copied()), args)
+    }
+
+    /// Starts `pii-vault etl run --output json` by a shell script, where it is `"$0" "$@"`.
+    pub(crate) fn pii_vault_through(&self, script: &str, args: &[&str]) -> Running {
+        let mut command = self.environment(Who::Ingest, Command::new("/bin/sh"));
+        command.args(["-c", script, env!("CARGO_BIN_EXE_pii-vault"), "etl", "run", "--output", "json"]).args(args);
+        self.start(command.env("PATH", "/usr/bin:/bin"), args)
+    }
+
+    fn start(&self, command: &mut Command, args: &[&str]) -> Running {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         Running { child: Some(child), what: format!("pii-vault {}", args.join(" ")) }
     }
 
     /// The binary in the environment of this world and no other, not started yet.
     pub(crate) fn command(&self, who: Who, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pii-vault"));
+        let mut command = self.environment(who, Command::new(env!("CARGO_BIN_EXE_pii-vault")));
+        command.args(args);
         command
-            .args(args)
+    }
+
+    fn environment(&self, who: Who, mut command: Command) -> Command {
+        command
             .env_clear()
             .env("DATABASE_URL", self.database_url(who))
             .env("PII_VAULT_QUEUE_URL", &self.queue_url)
@@ -86,6 +95,14 @@ impl Running {
         let pid = self.child.as_ref().expect("not finished yet").id().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().expect("kill");
         assert!(sent.success(), "{} was gone before it got {name}", self.what);
+    }
+
+    /// The most memory that it had resident so far, in KiB; `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let pid = self.child.as_ref().expect("not finished yet").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        line.split_whitespace().nth(1)?.parse().ok()
     }
 
     pub(crate) fn kill(&mut self) {

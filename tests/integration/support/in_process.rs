@@ -35,6 +35,7 @@ impl World {
             writers: NonZeroUsize::new(2).unwrap(),
             batch_size: NonZeroUsize::new(500).unwrap(),
             linger: Duration::from_millis(300),
+            max_inflight_bytes: 64 << 20,
             wait: Duration::from_secs(1),
             drain,
             max_messages: None,
@@ -47,7 +48,11 @@ impl World {
     }
 
     pub(crate) async fn sqs(&self) -> Sqs {
-        Sqs::new(&self.sqs_config().await, self.queue_url.clone(), None)
+        self.sqs_hiding_for(Duration::from_secs(30)).await
+    }
+
+    pub(crate) async fn sqs_hiding_for(&self, timeout: Duration) -> Sqs {
+        Sqs::new(&self.sqs_config().await, self.queue_url.clone(), timeout)
     }
 
     pub(crate) async fn send_logins(&self, count: usize) {

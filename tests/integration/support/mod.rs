@@ -7,6 +7,7 @@ mod gate;
 mod in_process;
 mod messages;
 mod opened;
+mod queue;
 mod sql;
 
 use std::process::Command;
@@ -39,7 +40,7 @@ pub(crate) struct World {
     /// Superuser in this world's database.
     pub(crate) sql: Client,
     pub(crate) queue_url: String,
-    sqs: aws_sdk_sqs::Client,
+    pub(super) sqs: aws_sdk_sqs::Client,
 }
 
 /// Who connects to PostgreSQL.
@@ -153,52 +154,6 @@ impl World {
     /// A connection of a login that the test made, with the password of them all.
     pub(crate) async fn connect_as(&self, login: &str) -> Client {
         connect(&STACK.postgres.url(login, PASSWORD, &format!("test_{}", self.id))).await
-    }
-
-    /// Sends bodies and returns their message ids, in order.
-    pub(crate) async fn send<S: Into<String>>(&self, bodies: impl IntoIterator<Item = S>) -> Vec<Uuid> {
-        let bodies: Vec<String> = bodies.into_iter().map(Into::into).collect();
-        let mut ids = Vec::new();
-        for ten in bodies.chunks(10) {
-            let entries = ten.iter().enumerate().map(|(index, body)| {
-                aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder()
-                    .id(index.to_string())
-                    .message_body(body)
-                    .build()
-                    .expect("an entry")
-            });
-            let answer = self
-                .sqs
-                .send_message_batch()
-                .queue_url(&self.queue_url)
-                .set_entries(Some(entries.collect()))
-                .send()
-                .await
-                .expect("sent");
-            let mut sent = answer.successful;
-            sent.sort_by_key(|entry| entry.id.parse::<usize>().expect("our index"));
-            ids.extend(sent.iter().map(|entry| entry.message_id.parse::<Uuid>().expect("a UUID")));
-        }
-        assert_eq!(ids.len(), bodies.len(), "every message was taken");
-        ids
-    }
-
-    /// Messages that are visible and messages that are hidden.
-    pub(crate) async fn queue_depth(&self) -> (u64, u64) {
-        let answer = self
-            .sqs
-            .get_queue_attributes()
-            .queue_url(&self.queue_url)
-            .attribute_names(QueueAttributeName::All)
-            .send()
-            .await
-            .expect("attributes");
-        let attributes = answer.attributes.expect("attributes");
-        let number = |name| attributes[&name].parse().expect("a number");
-        (
-            number(QueueAttributeName::ApproximateNumberOfMessages),
-            number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
-        )
     }
 
     /// The log of the server, which other tests write to as well.
