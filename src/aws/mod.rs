@@ -19,5 +19,5 @@ mod sqs;
 pub use error::{AwsError, AwsFault};
 pub use kms::{EncryptionContext, GeneratedKey, KeyWrapper, Kms, KmsKeys};
 pub use queue::{Deletion, Message, Queue, ReceiptHandle};
-pub use queue_settings::QueueSettings;
+pub use queue_settings::{QueueFinding, QueueSettings};
 pub use sqs::Sqs;

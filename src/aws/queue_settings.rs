@@ -12,6 +12,16 @@ pub struct QueueSettings {
     pub max_receive_count: Option<u64>,
 }
 
+/// A setting that may lose messages, or bring them out of sight.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}; {advice}")]
+pub struct QueueFinding {
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub advice: &'static str,
+}
+
 /// Below this, a process that cannot renew in time sees its messages delivered to another.
 const SHORT_VISIBILITY: Duration = Duration::from_secs(10);
 
@@ -32,33 +42,36 @@ impl QueueSettings {
         }
     }
 
-    /// What of it may lose messages, or bring them out of sight: a sentence each, with what to do.
+    /// What of it may lose messages, or bring them out of sight.
     #[must_use]
-    pub fn findings(&self) -> Vec<String> {
+    pub fn findings(&self) -> Vec<QueueFinding> {
         let mut findings = Vec::new();
+        let mut found = |problem, advice| findings.push(QueueFinding { problem, advice });
         if let Some(timeout) = self.visibility_timeout.filter(|timeout| *timeout < SHORT_VISIBILITY) {
-            findings.push(format!(
-                "received messages stay hidden for only {} s; set VisibilityTimeout, or --visibility-timeout, to 30 s \
-                 or more",
-                timeout.as_secs()
-            ));
+            found(
+                format!("received messages stay hidden for only {} s", timeout.as_secs()),
+                "set VisibilityTimeout, or --visibility-timeout, to 30 s or more",
+            );
         }
         if let Some(retention) = self.retention.filter(|retention| *retention < SHORT_RETENTION) {
-            findings.push(format!(
-                "SQS deletes messages after {} s, received or not; set MessageRetentionPeriod to 4 days or more",
-                retention.as_secs()
-            ));
+            found(
+                format!("SQS deletes messages after {} s, received or not", retention.as_secs()),
+                "set MessageRetentionPeriod to 4 days or more",
+            );
         }
         match self.max_receive_count {
-            None => findings.push(
+            None => found(
                 "no dead-letter queue: a message that cannot be received whole is tried until its retention ends, and \
-                 is lost then; set a RedrivePolicy"
+                 is lost then"
                     .to_owned(),
+                "set a RedrivePolicy",
             ),
-            Some(count) if count < FEW_DELIVERIES => findings.push(format!(
-                "a message goes to the dead-letter queue after {count} deliveries, as few as restarts can cause; set \
-                 maxReceiveCount to 10 or more"
-            )),
+            Some(count) if count < FEW_DELIVERIES => found(
+                format!(
+                    "a message goes to the dead-letter queue after {count} deliveries, as few as restarts can cause"
+                ),
+                "set maxReceiveCount to 10 or more",
+            ),
             Some(_) => {}
         }
         findings
@@ -89,7 +102,7 @@ mod tests {
         let findings = settings.findings();
         assert_eq!(findings.len(), words.len(), "{findings:?}");
         for (finding, word) in findings.iter().zip(words) {
-            assert!(finding.contains(word), "{findings:?}");
+            assert!(finding.to_string().contains(word), "{findings:?}");
         }
     }
 

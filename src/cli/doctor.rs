@@ -6,13 +6,13 @@ use serde::Serialize;
 use super::config::{DatabaseArgs, KmsArgs};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
-use crate::aws::{Kms, KmsKeys, client};
+use crate::aws::{Kms, KmsKeys, Sqs, client};
 use crate::doctor::{self, Finding, Status};
 
 const EXAMPLES: &str = "\
 Changes nothing. The login should be a member of pii_vault_owner, as the one that ran `pii-vault
 init` is, and the AWS identity may call kms:DescribeKey (and kms:GetKeyRotationStatus) on the four
-KMS keys; with less, what could not be checked is said.
+KMS keys and sqs:GetQueueAttributes on the queue; with less, what could not be checked is said.
 
 Exit status: 0 all is well, or there are warnings; 1 a check failed; 4 rows and keys do not go
 together.
@@ -24,6 +24,9 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
+    /// The SQS queue, to check its settings
+    #[arg(long, value_name = "URL", env = "PII_VAULT_QUEUE_URL", hide_env_values = true)]
+    queue_url: Option<String>,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -33,8 +36,13 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
     let keys = KmsKeys::from(args.kms);
-    let kms = Kms::new(&client::load().await, keys.clone());
-    let found = Found(doctor::examine(&server, &kms, &keys).await);
+    let aws = client::load().await;
+    let kms = Kms::new(&aws, keys.clone());
+    let queue = match args.queue_url.as_deref().filter(|url| !url.is_empty()) {
+        Some(url) => Some(Sqs::settings(&aws, url).await),
+        None => None,
+    };
+    let found = Found(doctor::examine(&server, &kms, &keys, queue).await);
     output::result(format, &found, &found)?;
     Ok(match found.worst() {
         Status::Ok | Status::Warn => ExitStatus::Done,

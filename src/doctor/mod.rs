@@ -16,21 +16,26 @@ mod server;
 
 pub use finding::{Finding, Status};
 
-use crate::aws::{Kms, KmsKeys};
+use crate::aws::{AwsError, Kms, KmsKeys, QueueSettings};
 use crate::db::{ConnectError, Connection, DbError, Role, Server, inspect};
 
 /// Makes every check that can be made.
 ///
 /// Connects as an administrator's login and takes on `pii_vault_owner`; with less, it checks what everybody sees and
 /// says what it left out.
-pub async fn examine(database: &Server, kms: &Kms, keys: &KmsKeys) -> Vec<Finding> {
+pub async fn examine(
+    database: &Server,
+    kms: &Kms,
+    keys: &KmsKeys,
+    queue: Option<Result<QueueSettings, AwsError>>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     match connect(database, &mut findings).await {
         Ok(mut conn) => findings.extend(examine_database(&mut conn).await),
         Err(finding) => findings.push(finding),
     }
     findings.extend(kms::check(kms, keys).await);
-    findings.extend(queue::check());
+    findings.extend(queue::check(queue));
     findings
 }
 
