@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 use super::schema::{data_keys, dead_letter_keys};
 use super::{Connection, DbError};
 use crate::crypto::Commitment;
-use crate::domain::KeyId;
+use crate::domain::{KeyId, Purpose};
 
 /// What a sealing key seals, hence which table it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub enum Seals {
     Values,
     /// Bodies of dead letters.
     DeadLetters,
+}
+
+impl Seals {
+    /// What such a key is for.
+    #[must_use]
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Values => Purpose::Data,
+            Self::DeadLetters => Purpose::DeadLetter,
+        }
+    }
 }
 
 /// A sealing key to store before its first use.
@@ -30,6 +41,21 @@ pub struct NewSealingKey<'a> {
     pub commitment: &'a Commitment,
     /// The last ratchet step in which it may seal.
     pub max_step: i32,
+}
+
+/// A stored sealing key, for who opens what it sealed.
+#[derive(Debug)]
+pub struct WrappedKey {
+    /// Its id, which stands in its encryption context.
+    pub id: KeyId,
+    /// The KMS ciphertext blob.
+    pub wrapped_key: Vec<u8>,
+    /// ARN of the KMS key that wraps it.
+    pub kms_key: String,
+    /// What it must unwrap to.
+    pub commitment: Vec<u8>,
+    /// The last ratchet step in which it may have sealed.
+    pub max_step: u32,
 }
 
 /// Stores a wrapped key, active. Committed when it returns: nothing may be sealed under a key that could be lost.

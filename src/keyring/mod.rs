@@ -1,11 +1,13 @@
 //! From a wrapped row and KMS to a key in use: the one place where crypto, AWS and the database meet.
 //!
-//! Guaranteed: a token key is used only if it unwraps to what was committed to; a sealing key is stored, committed,
+//! Guaranteed: a token key, and a key that opens, is used only if it unwraps to what was committed to; a sealing key is stored, committed,
 //! before its first use, and used for one process, its lifetime and its number of values at most.
 
+mod openers;
 mod sealing_keys;
 mod token_keys;
 
+pub use openers::{Openers, Unopenable};
 pub use sealing_keys::{KeyLimits, KeyLimitsError, SealingKeys, StepKey};
 pub use token_keys::{TokenKey, TokenKeys};
 

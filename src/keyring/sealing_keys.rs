@@ -9,7 +9,7 @@ use crate::aws::{EncryptionContext, KeyWrapper};
 use crate::crypto::{Commitment, Ratchet, SealingKey};
 use crate::db::sealing_keys::{NewSealingKey, Seals};
 use crate::db::{Pool, sealing_keys};
-use crate::domain::{KeyId, Purpose, VaultId};
+use crate::domain::{KeyId, VaultId};
 
 const STEP: Duration = Duration::from_secs(60);
 
@@ -117,10 +117,7 @@ impl<W: KeyWrapper> SealingKeys<W> {
 
     async fn make(&self) -> Result<InUse, KeyringError> {
         let id = KeyId::random();
-        let purpose = match self.seals {
-            Seals::Values => Purpose::Data,
-            Seals::DeadLetters => Purpose::DeadLetter,
-        };
+        let purpose = self.seals.purpose();
         let key = self.wrapper.generate(EncryptionContext { vault: self.vault, purpose, key: id }).await?;
         // The ratchet counts from before the key is stored: it may only run ahead of its age, never behind.
         let made = Instant::now();
