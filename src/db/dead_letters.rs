@@ -1,9 +1,14 @@
 //! `pii_vault.dead_letters`: messages that cannot be stored as an event.
 
+use std::ops::AddAssign;
+use std::time::Duration;
+
+use diesel::data_types::PgInterval;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Binary, Date as SqlDate, Integer, Nullable, Uuid as SqlUuid};
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Binary, Date as SqlDate, Integer, Interval, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
@@ -46,6 +51,8 @@ pub struct DeadLetterRow {
     pub size: i32,
     /// When it was set aside.
     pub received_at: OffsetDateTime,
+    /// When it was stored as an event after all.
+    pub redriven_at: Option<OffsetDateTime>,
 }
 
 impl NewDeadLetter {
@@ -67,11 +74,17 @@ pub async fn insert(conn: &mut Connection, letters: &[NewDeadLetter]) -> Result<
     Columns::from(letters).execute(conn).await.map_err(DbError::during("storing dead letters"))
 }
 
-/// Dead letters, latest first, `limit` at most; only those with `reason` where one is given.
+/// Dead letters, latest first, `limit` at most; only those with `reason` where one is given. `redriven` lists those
+/// that became events since, in place of those that did not.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn list(conn: &mut Connection, reason: Option<Reason>, limit: i64) -> Result<Vec<DeadLetterRow>, DbError> {
+pub async fn list(
+    conn: &mut Connection,
+    reason: Option<Reason>,
+    redriven: bool,
+    limit: i64,
+) -> Result<Vec<DeadLetterRow>, DbError> {
     let mut query = dead_letters::table
         .select((
             dead_letters::create_date,
@@ -80,7 +93,9 @@ pub async fn list(conn: &mut Connection, reason: Option<Reason>, limit: i64) -> 
             dead_letters::member,
             dead_letters::size,
             dead_letters::received_at,
+            dead_letters::redriven_at,
         ))
+        .filter(dead_letters::redriven_at.is_not_null().eq(redriven))
         .order((dead_letters::received_at.desc(), dead_letters::message_id))
         .limit(limit)
         .into_boxed();
@@ -88,6 +103,66 @@ pub async fn list(conn: &mut Connection, reason: Option<Reason>, limit: i64) -> 
         query = query.filter(dead_letters::reason.eq(reason));
     }
     query.load(conn).await.map_err(DbError::during("listing dead letters"))
+}
+
+/// Dead letters beyond an age.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, QueryableByName)]
+pub struct Expired {
+    /// All of them.
+    #[diesel(sql_type = BigInt)]
+    pub letters: i64,
+    /// Those among them that never became an event.
+    #[diesel(sql_type = BigInt)]
+    pub never_redriven: i64,
+}
+
+impl AddAssign for Expired {
+    fn add_assign(&mut self, more: Self) {
+        self.letters += more.letters;
+        self.never_redriven += more.never_redriven;
+    }
+}
+
+/// How many dead letters were set aside longer than `age` ago.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn count_older_than(conn: &mut Connection, age: Duration) -> Result<Expired, DbError> {
+    sql_query(
+        "SELECT count(*) AS letters, count(*) FILTER (WHERE redriven_at IS NULL) AS never_redriven \
+         FROM pii_vault.dead_letters WHERE received_at < clock_timestamp() - $1",
+    )
+    .bind::<Interval, _>(interval(age))
+    .get_result(conn)
+    .await
+    .map_err(DbError::during("counting dead letters"))
+}
+
+/// Deletes up to `most` of them. They are locked in the order of their primary key, as redriving locks them.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn delete_older_than(conn: &mut Connection, age: Duration, most: i64) -> Result<Expired, DbError> {
+    sql_query(
+        "WITH expired AS ( \
+             SELECT create_date, message_id FROM pii_vault.dead_letters \
+             WHERE received_at < clock_timestamp() - $1 ORDER BY create_date, message_id LIMIT $2 FOR UPDATE \
+         ), deleted AS ( \
+             DELETE FROM pii_vault.dead_letters AS l USING expired AS e \
+             WHERE l.create_date = e.create_date AND l.message_id = e.message_id RETURNING l.redriven_at \
+         ) \
+         SELECT count(*) AS letters, count(*) FILTER (WHERE redriven_at IS NULL) AS never_redriven FROM deleted",
+    )
+    .bind::<Interval, _>(interval(age))
+    .bind::<BigInt, _>(most)
+    .get_result(conn)
+    .await
+    .map_err(DbError::during("deleting dead letters"))
+}
+
+/// Ages of more than 292,000 years are as good as that.
+pub(super) fn interval(age: Duration) -> PgInterval {
+    PgInterval::from_microseconds(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))
 }
 
 #[derive(Default)]

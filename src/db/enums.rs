@@ -21,6 +21,7 @@ pub(super) mod sql {
         LoginMember = "login_member",
         KeyHold = "key_hold",
         MonthRepair = "month_repair",
+        RedriveOutcome = "redrive_outcome",
     );
 }
 

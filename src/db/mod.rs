@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod login_events;
 pub mod migrations;
 pub mod months;
+pub mod redrive;
 mod schema;
 pub mod sealing_keys;
 pub mod token_keys;

@@ -56,5 +56,6 @@ table! {
         body_ciphertext -> Binary,
         dead_letter_key_id -> Uuid,
         received_at -> Timestamptz,
+        redriven_at -> Nullable<Timestamptz>,
     }
 }

@@ -4,18 +4,33 @@ use crate::db::inspect::access::{self, Tried};
 use crate::db::{Connection, DbError};
 
 /// Every right that anybody but the owner has: `privilege [(columns)] on object to role`.
-const EXPECTED: [&str; 12] = [
+const EXPECTED: [&str; 26] = [
+    "EXECUTE on arm_redrive() to pii_vault_redrive",
     "EXECUTE on ensure_month() to pii_vault_ingest",
+    "EXECUTE on ensure_month() to pii_vault_redrive",
+    "EXECUTE on fetch_redrive() to pii_vault_redrive",
     "EXECUTE on hold_keys() to pii_vault_ingest",
+    "EXECUTE on hold_keys() to pii_vault_redrive",
+    "EXECUTE on record_redrive() to pii_vault_redrive",
+    "EXECUTE on select_redrive() to pii_vault_redrive",
+    "EXECUTE on settle_redrive() to pii_vault_redrive",
     "INSERT (body_ciphertext, create_date, dead_letter_key_id, member, message_id, reason, size) on dead_letters to \
      pii_vault_ingest",
     "INSERT (commitment, id, kms_key, max_step, wrapped_key) on data_keys to pii_vault_ingest",
+    "INSERT (commitment, id, kms_key, max_step, wrapped_key) on data_keys to pii_vault_redrive",
     "INSERT (commitment, id, kms_key, max_step, wrapped_key) on dead_letter_keys to pii_vault_ingest",
     "INSERT on login_events to pii_vault_ingest",
-    "SELECT (create_date, member, message_id, reason, received_at, size) on dead_letters to pii_vault_redrive",
+    "INSERT on login_events to pii_vault_redrive",
+    "SELECT (create_date, member, message_id, reason, received_at, redrive_job, redriven_at, size) on dead_letters to \
+     pii_vault_redrive",
+    "SELECT on redrive_jobs to pii_vault_auditor",
+    "SELECT on redrive_rows to pii_vault_auditor",
     "SELECT on token_keys to pii_vault_ingest",
+    "SELECT on token_keys to pii_vault_redrive",
     "SELECT on user_logins to pii_vault_analyst",
     "SELECT on vault to pii_vault_ingest",
+    "SELECT on vault to pii_vault_redrive",
+    "USAGE on schema pii_vault to pii_vault_auditor",
     "USAGE on schema pii_vault to pii_vault_ingest",
     "USAGE on schema pii_vault to pii_vault_redrive",
 ];

@@ -10,26 +10,40 @@ use crate::support::{PASSWORD, World, login, sqlstate};
 /// All that anybody but the owner may do. What is made without a line here fails the test, even if nobody may use it.
 /// Roles are named without `pii_vault_`; a `public` among them would be everybody.
 const RIGHTS: &[(&str, &[&str])] = &[
-    ("function ensure_month", &["ingest EXECUTE"]),
-    ("function hold_keys", &["ingest EXECUTE"]),
+    ("function arm_redrive", &["redrive EXECUTE"]),
+    ("function ensure_month", &["ingest EXECUTE", "redrive EXECUTE"]),
+    ("function fetch_redrive", &["redrive EXECUTE"]),
+    ("function hold_keys", &["ingest EXECUTE", "redrive EXECUTE"]),
     ("function months_in_default", &[]),
+    ("function own_redrive_job", &[]),
+    ("function record_redrive", &["redrive EXECUTE"]),
     ("function repair_default", &[]),
-    ("schema pii_vault", &["ingest USAGE", "redrive USAGE"]),
+    ("function select_redrive", &["redrive EXECUTE"]),
+    ("function settle_redrive", &["redrive EXECUTE"]),
+    ("schema pii_vault", &["auditor USAGE", "ingest USAGE", "redrive USAGE"]),
     ("table __diesel_schema_migrations", &[]),
-    ("table data_keys", &["ingest INSERT (id, wrapped_key, kms_key, commitment, max_step)"]),
+    (
+        "table data_keys",
+        &[
+            "ingest INSERT (id, wrapped_key, kms_key, commitment, max_step)",
+            "redrive INSERT (id, wrapped_key, kms_key, commitment, max_step)",
+        ],
+    ),
     ("table dead_letter_keys", &["ingest INSERT (id, wrapped_key, kms_key, commitment, max_step)"]),
     (
         "table dead_letters",
         &[
             "ingest INSERT (create_date, message_id, reason, member, size, body_ciphertext, dead_letter_key_id)",
-            "redrive SELECT (create_date, message_id, reason, member, size, received_at)",
+            "redrive SELECT (create_date, message_id, reason, member, size, received_at, redriven_at, redrive_job)",
         ],
     ),
-    ("table login_events", &["ingest INSERT"]),
+    ("table login_events", &["ingest INSERT", "redrive INSERT"]),
     ("table login_events_YYYY_MM", &[]),
     ("table login_events_default", &[]),
-    ("table token_keys", &["ingest SELECT"]),
-    ("table vault", &["ingest SELECT"]),
+    ("table redrive_jobs", &["auditor SELECT"]),
+    ("table redrive_rows", &["auditor SELECT"]),
+    ("table token_keys", &["ingest SELECT", "redrive SELECT"]),
+    ("table vault", &["ingest SELECT", "redrive SELECT"]),
     ("view user_logins", &["analyst SELECT"]),
 ];
 

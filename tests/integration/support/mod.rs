@@ -5,6 +5,7 @@ mod command;
 mod events;
 mod gate;
 mod in_process;
+mod letters;
 mod messages;
 mod opened;
 mod queue;
