@@ -12,8 +12,8 @@
 //! ```
 //!
 //! [`etl`] is the first path, a file for each step; steps that follow from each other show in types: only a committed
-//! batch can be acknowledged. What the second will open, [`crypto`] opens already. Modules in layer order, each
-//! importing only from those above it:
+//! batch can be acknowledged. [`etl::redrive`] sends dead letters down the same path once more. What the second will
+//! open, [`crypto`] opens already. Modules in layer order, each importing only from those above it:
 //!
 //! - [`domain`]: events, fields, ids; imports nothing of ours
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure

@@ -20,6 +20,7 @@ mod outage;
 mod pipeline;
 mod protect;
 mod receive;
+pub mod redrive;
 mod store;
 mod summary;
 

@@ -108,14 +108,19 @@ fn count(parsed: &[Result<LoginEvent, Refusal>]) -> (u64, u64) {
 }
 
 /// Which message a row is made from.
-struct Origin {
-    vault: VaultId,
-    create_date: time::Date,
-    id: EventId,
+pub(super) struct Origin {
+    pub(super) vault: VaultId,
+    pub(super) create_date: time::Date,
+    pub(super) id: EventId,
 }
 
 impl Origin {
-    fn event(&self, event: LoginEvent, keys: &TokenKeys, data_key: &StepKey) -> Result<NewLoginEvent, RandomnessError> {
+    pub(super) fn event(
+        &self,
+        event: LoginEvent,
+        keys: &TokenKeys,
+        data_key: &StepKey,
+    ) -> Result<NewLoginEvent, RandomnessError> {
         let seal = |field, text| {
             let binding = ValueBinding {
                 vault: self.vault,

@@ -149,9 +149,12 @@ async fn no_log_file_or_table_holds_what_was_sent() {
     assert_eq!((finished.json()["stored"].as_u64(), world.count("pii_vault.dead_letters").await), (Some(4), 2));
     assert_clean("standard output", finished.stdout.as_bytes());
     assert_clean("the log", finished.stderr.as_bytes());
-    let listed = world.pii_vault_with(Who::Redrive, &["etl", "dead-letters", "list"], &env).finish().done();
-    assert_clean("the list of dead letters", listed.stdout.as_bytes());
-    assert_clean("its log", listed.stderr.as_bytes());
+    for args in [&["list"][..], &["redrive", "--all", "--note", "x"]] {
+        let told = world.pii_vault_with(Who::Redrive, &[&["etl", "dead-letters"], args].concat(), &env).finish().done();
+        assert_clean("what is told of dead letters", told.stdout.as_bytes());
+        assert_clean("its log", told.stderr.as_bytes());
+    }
+    assert_eq!(world.count("pii_vault.redrive_rows WHERE outcome = 'refused'").await, 2, "both were opened");
 
     let log = world.postgres_log();
     assert!(log.windows(20).any(|part| part == b"pii_vault.hold_keys("), "the server did log statements");

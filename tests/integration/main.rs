@@ -20,6 +20,7 @@ mod database_rights;
 mod database_secret;
 mod database_tls;
 mod dead_letters;
+mod dead_letters_redrive;
 mod dead_letters_redrive_role;
 mod decoder;
 mod doctor;

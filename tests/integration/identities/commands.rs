@@ -9,7 +9,7 @@ use crate::support::{Finished, Who, World, login};
 
 /// The vault is there when the policies are filled in, as their vault id is `init`'s to give.
 #[tokio::test(flavor = "multi_thread")]
-async fn init_and_ingestion_do_with_the_rights_of_their_own() {
+async fn init_ingestion_and_redrive_do_with_the_rights_of_their_own() {
     let (world, mut scene) = (World::empty().await, Scene::new().await);
     let [init] = scene.identities(&["init"], Sides::Iam).try_into().ok().expect("one");
     let made = run(&world, &scene, &init, Who::Administrator, &["init", "--output", "json"]).done().json();
@@ -38,6 +38,14 @@ async fn init_and_ingestion_do_with_the_rights_of_their_own() {
         .send()
         .await;
     assert!(refused.expect_err("refused").into_service_error().to_string().contains("AccessDenied"));
+
+    // Nor the dead letter, which another identity opens.
+    let [redrive] = scene.identities(&["redrive"], Sides::Both).try_into().ok().expect("one");
+    world.make_login(Who::Redrive).await;
+    let args = ["etl", "dead-letters", "redrive", "--all", "--note", "x", "--output", "json"];
+    assert_told(&run(&world, &scene, &ingestion, Who::Redrive, &args).exits(1), "kms:Decrypt");
+    let report = run(&world, &scene, &redrive, Who::Redrive, &args).done().json();
+    assert_eq!(report["still_dead"], json!({ "invalid_json": 1 }), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
