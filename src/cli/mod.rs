@@ -27,6 +27,7 @@ Examples:
   pii-vault etl run                       drain the queue until SIGTERM
   pii-vault etl run --drain --output json drain it once, summary as JSON
   pii-vault etl dead-letters list         what could not be stored, and why
+  pii-vault etl dead-letters redrive --all --note 'after the upgrade'
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -71,7 +72,7 @@ enum Command {
     /// Ingest login events
     #[command(subcommand)]
     Etl(etl::Command),
-    /// Look after partitions
+    /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
     /// Check the vault, its roles, keys and servers, and say what to do
     Doctor(doctor::Args),

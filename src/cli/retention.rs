@@ -1,13 +1,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::ArgGroup;
 use serde::Serialize;
 
 use super::config::{DatabaseArgs, duration};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
+use super::progress;
+use crate::db::dead_letters::{self, Expired};
 use crate::db::months::MonthInDefault;
+use crate::db::{Role, Server};
 use crate::retention;
 
 const EXAMPLES: &str = "\
@@ -18,7 +22,11 @@ month is to be repaired, no row is moved, and the lock is held for as long as Po
 check its rows. Each try waits 2 s for the lock, and holds up readers and ingestion meanwhile;
 --patience says for how long to try. Killed, it has changed nothing; repeated, it goes on.
 
+--dead-letters deletes in batches, each a transaction. The records of who redrove which dead
+letters are kept.
+
 Examples:
+  pii-vault retention --dead-letters 90d --dry-run
   pii-vault retention --repair-default --dry-run
   pii-vault retention --repair-default --patience 10m";
 
@@ -28,6 +36,9 @@ pub(super) struct Args {
     /// Give each month that has rows in the default partition a partition of its own
     #[arg(long, group = "what")]
     repair_default: bool,
+    /// Delete dead letters, redriven or not, that were set aside longer ago than this: at least 1d
+    #[arg(long, group = "what", value_name = "DURATION", value_parser = age)]
+    dead_letters: Option<Duration>,
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -40,25 +51,60 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
+    let mut report = Report { dry_run: args.dry_run, repaired: None, dead_letters: None };
+    let result = keep(&server, &args, &mut report).await;
+    // What was done before a fault is told as well.
+    let written = output::result(format, &report, &report);
+    result?;
+    written?;
+    Ok(ExitStatus::Done)
+}
+
+async fn keep(server: &Server, args: &Args, report: &mut Report) -> anyhow::Result<()> {
     if args.repair_default {
         let months = match args.dry_run {
-            true => retention::plan(&server).await?.into_iter().map(|month| Shown::new(month, "to_do")).collect(),
-            false => retention::repair(&server, args.patience)
+            true => retention::plan(server).await?.into_iter().map(|month| Shown::new(month, "to_do")).collect(),
+            false => retention::repair(server, args.patience)
                 .await?
                 .into_iter()
                 .map(|(month, how)| Shown::new(month, how.name()))
                 .collect(),
         };
-        let report = Report { dry_run: args.dry_run, repaired: months };
-        output::result(format, &report, &report)?;
+        report.repaired = Some(months);
     }
-    Ok(ExitStatus::Done)
+    if let Some(age) = args.dead_letters {
+        let mut conn = server.connect(Role::Owner).await?;
+        let expired = if args.dry_run {
+            dead_letters::count_older_than(&mut conn, age).await
+        } else {
+            let line = progress::start();
+            let told = |deleted: &Expired| {
+                line.set_message(format!("{} dead letters deleted", deleted.letters));
+                line.tick();
+            };
+            let deleted = retention::delete_dead_letters(&mut conn, age, told).await;
+            line.finish_and_clear();
+            deleted
+        };
+        let Expired { letters, never_redriven } = expired.context("retention stopped; run it again for the rest")?;
+        report.dead_letters = Some(Letters { expired: letters, never_redriven });
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
 struct Report {
     dry_run: bool,
-    repaired: Vec<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<Vec<Shown>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<Letters>,
+}
+
+#[derive(Serialize)]
+struct Letters {
+    expired: i64,
+    never_redriven: i64,
 }
 
 #[derive(Serialize)]
@@ -76,10 +122,10 @@ impl Shown {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.repaired.is_empty() {
-            return writeln!(f, "no month has rows in the default partition");
+        if self.repaired.as_ref().is_some_and(Vec::is_empty) {
+            writeln!(f, "no month has rows in the default partition")?;
         }
-        for month in &self.repaired {
+        for month in self.repaired.iter().flatten() {
             let rows = if month.rows == 1 { "1 row".to_owned() } else { format!("{} rows", month.rows) };
             let how = match month.how {
                 "in_place" => "the default partition became its partition",
@@ -88,6 +134,16 @@ impl fmt::Display for Report {
             };
             writeln!(f, "{}  {rows:>12}  {how}", month.month)?;
         }
+        if let Some(Letters { expired, never_redriven }) = self.dead_letters {
+            let done = if self.dry_run { "would be deleted" } else { "deleted" };
+            writeln!(f, "dead letters      {expired} {done}, of which {never_redriven} were never redriven")?;
+        }
         Ok(())
     }
+}
+
+/// Not less than a day: `90` would be seconds, and what is deleted is gone.
+fn age(text: &str) -> Result<Duration, &'static str> {
+    let age = duration(text)?;
+    if age < Duration::from_secs(24 * 60 * 60) { Err("at least 1d, with its unit: 90d") } else { Ok(age) }
 }

@@ -40,3 +40,4 @@ mod ingest_role;
 mod init;
 mod partitions;
 mod repair_default;
+mod retention;
