@@ -77,7 +77,7 @@ async fn keep(server: &Server, args: &Args, report: &mut Report) -> anyhow::Resu
         let expired = if args.dry_run {
             dead_letters::count_older_than(&mut conn, age).await
         } else {
-            let line = progress::start();
+            let line = progress::line();
             let told = |deleted: &Expired| {
                 line.set_message(format!("{} dead letters deleted", deleted.letters));
                 line.tick();

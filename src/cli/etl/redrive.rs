@@ -98,7 +98,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let pool = server.pool(Role::Redrive, 2).await?;
 
     let stop = stop_on_signal()?;
-    let line = progress::start();
+    let line = progress::line();
     let mut report = Report::default();
     let result = redrive::run(kms, pool, options, &mut report, stop.clone(), |report| {
         line.set_message(told(report));
