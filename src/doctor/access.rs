@@ -62,6 +62,13 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
         ),
         owners(access::owners(conn).await),
         Finding::none_of(
+            "reads-everything",
+            access::read_everything(conn).await,
+            "no login reads or writes all tables by a role of PostgreSQL's",
+            Status::Fail,
+            "REVOKE that role: it reads sealed bodies and wrapped keys past every rule of the vault's",
+        ),
+        Finding::none_of(
             "superusers",
             access::superusers(conn).await,
             "none but the cluster's first",
@@ -97,9 +104,13 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
 
 async fn ingest_and_read(conn: &mut Connection) -> Result<Vec<String>, DbError> {
     let mut found = Vec::new();
-    for reader in ["analyst", "unmask", "owner"] {
-        let logins = access::hold_both(conn, "ingest", reader).await?;
-        found.extend(logins.into_iter().map(|login| format!("{login} holds pii_vault_ingest and pii_vault_{reader}")));
+    // Redrive unwraps the token key as ingestion does.
+    for writer in ["ingest", "redrive"] {
+        for reader in ["analyst", "unmask", "owner"] {
+            let logins = access::hold_both(conn, writer, reader).await?;
+            let told = |login| format!("{login} holds pii_vault_{writer} and pii_vault_{reader}");
+            found.extend(logins.into_iter().map(told));
+        }
     }
     Ok(found)
 }

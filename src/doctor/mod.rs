@@ -17,7 +17,7 @@ mod server;
 pub use finding::{Finding, Status};
 
 use crate::aws::{AwsError, Kms, KmsKeys, QueueSettings};
-use crate::db::{ConnectError, Connection, DbError, Role, Server, inspect};
+use crate::db::{ConnectError, Connection, DbError, Role, Server, TlsMode, inspect};
 
 /// Makes every check that can be made.
 ///
@@ -31,7 +31,7 @@ pub async fn examine(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     match connect(database, &mut findings).await {
-        Ok(mut conn) => findings.extend(examine_database(&mut conn).await),
+        Ok(mut conn) => findings.extend(examine_database(&mut conn, database.tls_mode()).await),
         Err(finding) => findings.push(finding),
     }
     findings.extend(kms::check(kms, keys).await);
@@ -39,10 +39,10 @@ pub async fn examine(
     findings
 }
 
-async fn examine_database(conn: &mut Connection) -> Vec<Finding> {
+async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> {
     // First, as brief locks of others are told from lasting ones by looking twice.
     let mut findings = vec![blockers::check(conn).await];
-    findings.extend(server::check(conn).await);
+    findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
     findings.extend(access::check(conn).await);
     findings.extend(partitions::check(conn).await);

@@ -1,23 +1,24 @@
 use time::{Duration, OffsetDateTime};
 
 use super::{Finding, Status};
-use crate::db::Connection;
 use crate::db::encryption::{self, Encryption};
 use crate::db::inspect::server::{self, Found};
+use crate::db::{Connection, TlsMode};
 
 /// The oldest PostgreSQL that is tested.
 const OLDEST: i32 = 130_000;
 const SKEW: Duration = Duration::seconds(5);
 
 /// The server's version, its settings that lose data, the connection, the clocks.
-pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
+pub(super) async fn check(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> {
     let before = OffsetDateTime::now_utc();
     let found = match server::look(conn).await {
         Ok(found) => found,
         Err(error) => return vec![Finding::unchecked("server", &error)],
     };
     let skew = skew(before, OffsetDateTime::now_utc(), found.now);
-    let tls = encryption::of(conn).await.map_or_else(|error| Finding::unchecked("tls", &error), |found| tls(&found));
+    let tls =
+        encryption::of(conn).await.map_or_else(|error| Finding::unchecked("tls", &error), |found| tls(&found, mode));
     vec![version(&found), durability(&found), checksums(&found), tls, login(&found), clocks(skew)]
 }
 
@@ -62,8 +63,14 @@ fn checksums(found: &Found) -> Finding {
     }
 }
 
-fn tls(found: &Encryption) -> Finding {
+fn tls(found: &Encryption, mode: TlsMode) -> Finding {
     match (found.encrypted, found.local) {
+        (true, false) if mode < TlsMode::VerifyCa => Finding::bad(
+            "tls",
+            Status::Warn,
+            "this connection is encrypted, but nobody checked to whom: whoever is in between can read it",
+            "say sslmode=verify-full in DATABASE_URL, and name the server's CA by --database-ca",
+        ),
         (true, _) => {
             let version = found.version.as_deref().unwrap_or("TLS");
             Finding::ok("tls", format!("this connection is encrypted by {version}"))
@@ -149,9 +156,12 @@ mod tests {
     #[test]
     fn what_crosses_a_network_is_to_be_encrypted() {
         let connection = |encrypted, local| Encryption { encrypted, local, version: None, cipher: None };
-        assert_eq!(tls(&connection(false, true)).status, Status::Ok);
-        assert_eq!(tls(&connection(false, false)).status, Status::Warn);
-        assert_eq!(tls(&connection(true, false)).status, Status::Ok);
+        let status = |encrypted, local, mode| tls(&connection(encrypted, local), mode).status;
+        assert_eq!(status(false, true, TlsMode::Prefer), Status::Ok);
+        assert_eq!(status(false, false, TlsMode::Prefer), Status::Warn);
+        assert_eq!(status(true, false, TlsMode::Require), Status::Warn);
+        assert_eq!(status(true, false, TlsMode::VerifyCa), Status::Ok);
+        assert_eq!(status(true, true, TlsMode::Require), Status::Ok);
         assert_eq!(version(&Found { version: 120_022, ..found() }).status, Status::Fail);
         assert_eq!(checksums(&Found { data_checksums: false, ..found() }).status, Status::Warn);
         assert_eq!(login(&Found { superuser: true, ..found() }).status, Status::Warn);

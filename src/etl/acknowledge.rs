@@ -1,8 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{instrument, warn};
 
@@ -29,6 +30,8 @@ pub(super) struct Acknowledger<Q> {
     pub(super) counters: Arc<Counters>,
     pub(super) outages: Arc<Outages>,
     pub(super) stop: CancellationToken,
+    /// When deletions end that are still under way after the run was told to stop: the same moment for all.
+    pub(super) deadline: OnceLock<Instant>,
 }
 
 impl<Q: Queue> Acknowledger<Q> {
@@ -58,8 +61,14 @@ impl<Q: Queue> Acknowledger<Q> {
         let receipts = deliveries.iter().filter_map(Delivery::to_release).collect();
         // Or they would be hidden anew.
         drop(deliveries);
-        if let Err(error) = self.queue.hide(receipts, Duration::ZERO).await {
-            warn!(%error, "they come again only after the visibility timeout");
+        tokio::select! {
+            biased;
+            hidden = self.queue.hide(receipts, Duration::ZERO) => {
+                if let Err(error) = hidden {
+                    warn!(%error, "they come again only after the visibility timeout");
+                }
+            }
+            () = self.too_late() => {}
         }
     }
 
@@ -72,14 +81,10 @@ impl<Q: Queue> Acknowledger<Q> {
             self.counters.deleted(count, 0);
             return Ok(());
         }
-        let too_late = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(LAST_DELETIONS).await;
-        };
         let undeleted = tokio::select! {
             biased;
             undeleted = self.delete(receipts) => undeleted,
-            () = too_late => Ok(count),
+            () = self.too_late() => Ok(count),
         };
         let left = *undeleted.as_ref().unwrap_or(&count);
         if left > 0 {
@@ -87,6 +92,11 @@ impl<Q: Queue> Acknowledger<Q> {
         }
         self.counters.deleted(count - left, left);
         undeleted.map(drop)
+    }
+
+    async fn too_late(&self) {
+        self.stop.cancelled().await;
+        sleep_until(*self.deadline.get_or_init(|| Instant::now() + LAST_DELETIONS)).await;
     }
 
     /// How many of them could not be deleted.

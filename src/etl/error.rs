@@ -24,10 +24,10 @@ pub enum EtlError {
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
     /// The grace was too short.
-    #[error("not everything in flight was stored within {} s", GRACE.as_secs())]
+    #[error("not everything in flight was stored and deleted within {} s", GRACE.as_secs())]
     GraceOver,
     /// A file could not be read to its end.
-    #[error("reading line {line}: {source}")]
+    #[error("reading line {line}")]
     Input {
         /// The line.
         line: u64,

@@ -50,7 +50,18 @@ impl LineProgress {
 
     pub(super) fn settle(&self, lines: impl IntoIterator<Item = Lines>) {
         let mut state = self.state();
-        state.beyond.extend(lines.into_iter().map(|Lines { since, next }| (since, next)));
+        for Lines { since, mut next } in lines {
+            // Neighbours become one, so that memory grows with the gaps and not with the lines.
+            if let Some(after) = state.beyond.remove(&next) {
+                next = after;
+            }
+            match state.beyond.range_mut(..since).next_back() {
+                Some((_, end)) if *end == since => *end = next,
+                _ => {
+                    state.beyond.insert(since, next);
+                }
+            }
+        }
         let State { next, beyond, .. } = &mut *state;
         while let Some(after) = beyond.remove(next) {
             *next = after;

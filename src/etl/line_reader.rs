@@ -67,6 +67,9 @@ impl LineReader {
         while next < from && input.skip_until(b'\n')? > 0 {
             next += 1;
         }
+        if next < from {
+            return Err(io::Error::other(format!("the input has only {} lines", next - 1)));
+        }
         Ok(Self { input, next, since: next })
     }
 
@@ -102,6 +105,10 @@ impl LineReader {
             }
             let number = self.next;
             self.next += 1;
+            // A byte order mark is the file's, not the first line's.
+            if number == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+                bytes.drain(..3);
+            }
             if bytes.trim_ascii().is_empty() && excess == 0 && bytes.len() <= LARGEST_BODY {
                 continue;
             }

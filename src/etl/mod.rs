@@ -50,7 +50,7 @@ pub struct Options {
     pub receivers: NonZeroUsize,
     /// Concurrent writers, a connection each.
     pub writers: NonZeroUsize,
-    /// The most rows of one transaction.
+    /// About how many rows one transaction has at the most: what was received or read together stays together.
     pub batch_size: NonZeroUsize,
     /// How long a batch waits to fill.
     pub linger: Duration,
@@ -107,6 +107,7 @@ pub async fn run<Q: Queue, W: KeyWrapper>(
     drop(to_store);
     let acknowledger = acknowledge::Acknowledger {
         queue: queue.clone(),
+        deadline: Default::default(),
         counters: pipeline.counters.clone(),
         outages: pipeline.outages.clone(),
         stop: pipeline.stop.clone(),

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::aws::{QueueSettings, Sqs, client};
@@ -45,9 +46,11 @@ impl QueueArgs {
 
 impl NamedQueue {
     /// Reads the queue's settings, where that is allowed, and warns of those that may lose messages.
-    pub(super) async fn open(self, config: &client::Config) -> Sqs {
-        let settings = match Sqs::settings(config, &self.url).await {
-            Ok(settings) => {
+    pub(super) async fn open(self, config: &client::Config, stop: &CancellationToken) -> Sqs {
+        let settings = match stop.run_until_cancelled(Sqs::settings(config, &self.url)).await {
+            // Told to stop: nothing will be received.
+            None => QueueSettings::default(),
+            Some(Ok(settings)) => {
                 let in_force = QueueSettings {
                     visibility_timeout: self.visibility_timeout.or(settings.visibility_timeout),
                     ..settings
@@ -57,7 +60,7 @@ impl NamedQueue {
                 }
                 in_force
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 info!(%error, "the queue's settings are not checked");
                 QueueSettings { visibility_timeout: self.visibility_timeout, ..QueueSettings::default() }
             }

@@ -68,7 +68,7 @@ struct Tuning {
     /// Concurrent transactions
     #[arg(long, value_name = "N", default_value = "2", value_parser = count::<64>)]
     writers: NonZeroUsize,
-    /// The most rows of one transaction
+    /// About how many rows one transaction has at the most
     #[arg(long, value_name = "N", default_value = "500", value_parser = count::<10_000>)]
     batch_size: NonZeroUsize,
     /// How long a batch waits to fill
@@ -110,7 +110,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     // neither can be written.
     match source {
         Source::Queue(queue) => {
-            let queue = queue.open(&config).await;
+            let queue = queue.open(&config, &stop).await;
             let shown = show_progress(counters.clone(), || ());
             let result = beside(shown, etl::run(queue, kms, pool, options, counters.clone(), stop)).await;
             let summary = Shown::of_queue(counters.summary());

@@ -4,7 +4,10 @@ use rustls::CertificateError;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL does not parse.
-    #[error("DATABASE_URL is no PostgreSQL URL; the form is postgres://user:password@host:5432/database")]
+    #[error(
+        "DATABASE_URL is no PostgreSQL URL; the form is postgres://user:password@host:5432/database, \
+        with @ written as %40 and / as %2F in user and password"
+    )]
     Url,
     /// It asks for TLS by a word that is not understood.
     #[error("the sslmode is unknown; it is one of disable, prefer, require, verify-ca, verify-full")]

@@ -107,8 +107,10 @@ impl Server {
             return Err(ConnectError::Url);
         }
         // A socket's file permissions protect it; libpq does not look at sslmode there either.
-        let local =
-            !config.get_hosts().is_empty() && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        // With a hostaddr, that is dialled, whatever the host.
+        let local = config.get_hostaddrs().is_empty()
+            && !config.get_hosts().is_empty()
+            && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let roots =
             beside.roots.or(words.sslrootcert.map(|path| Roots::from(PathBuf::from(path)))).or(beside.default_roots);
         let named = words.sslmode.map(|word| word.parse()).transpose()?.or(beside.mode);

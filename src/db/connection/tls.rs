@@ -90,7 +90,10 @@ pub(super) fn mode(named: Option<TlsMode>, roots: Option<&Roots>, anonymous: Tls
     match (named, roots) {
         (None, None) => Ok(anonymous),
         (None, Some(_)) => Ok(TlsMode::VerifyFull),
-        (Some(TlsMode::Prefer), Some(_)) => Err(ConnectError::WeakMode { mode: TlsMode::Prefer.word() }),
+        // Who names a CA wants it asked; a variable that says otherwise must not win unnoticed.
+        (Some(mode @ (TlsMode::Disable | TlsMode::Prefer)), Some(_)) => {
+            Err(ConnectError::WeakMode { mode: mode.word() })
+        }
         // Anybody can have a certificate from some public CA: without the host's name it says nothing.
         (Some(mode @ (TlsMode::Require | TlsMode::VerifyCa)), Some(Roots::System)) => {
             Err(ConnectError::WeakMode { mode: mode.word() })
@@ -216,7 +219,8 @@ mod tests {
         assert_eq!(default(Some(TlsMode::Require), None), Ok(TlsMode::Require));
         assert_eq!(default(Some(TlsMode::Require), Some(&file)), Ok(TlsMode::VerifyCa));
         assert_eq!(default(Some(TlsMode::VerifyCa), Some(&file)), Ok(TlsMode::VerifyCa));
-        assert_eq!(default(Some(TlsMode::Disable), Some(&file)), Ok(TlsMode::Disable));
+        assert_eq!(default(Some(TlsMode::Disable), None), Ok(TlsMode::Disable));
+        assert!(default(Some(TlsMode::Disable), Some(&file)).is_err());
         assert!(default(Some(TlsMode::Prefer), Some(&file)).is_err());
         assert!(default(Some(TlsMode::Require), Some(&system)).is_err());
         assert!(default(Some(TlsMode::VerifyCa), Some(&system)).is_err());

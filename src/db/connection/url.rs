@@ -36,6 +36,14 @@ pub(super) fn take(connection: &str) -> Result<(Zeroizing<String>, Words), Conne
 }
 
 fn from_url(url: &str) -> Result<(Zeroizing<String>, Words), ConnectError> {
+    // tokio-postgres ends the user at the first @, wherever it is. Behind a / it is none of the user's, and a second
+    // one means that a password was not encoded: its end would be taken for the host, and told in errors.
+    let address = url.split_once("://").map_or("", |(_, rest)| rest);
+    if let Some((user, rest)) = address.split_once('@')
+        && (user.contains('/') || rest.split('?').next().is_some_and(|host| host.contains('@')))
+    {
+        return Err(ConnectError::Url);
+    }
     // A password may hold a question mark; tokio-postgres ends it at the first @, too.
     let host = url.find('@').unwrap_or(0);
     let Some((before, parameters)) =
@@ -127,6 +135,19 @@ mod tests {
         ] {
             assert_eq!(taken(url), (kept.to_owned(), found), "{url}");
         }
+    }
+
+    #[test]
+    fn an_at_sign_where_none_belongs_is_refused() {
+        for url in [
+            "postgres://u:geheim@tail@h/d",
+            "postgres://h/d?sslmode=verify-full&user=u@other",
+            "postgres://h/d?user=u@other:5432/d",
+            "postgres://u:a/b@h/d",
+        ] {
+            assert!(matches!(take(url), Err(ConnectError::Url)), "{url}");
+        }
+        assert!(take("postgres://u%40x:a%2Fb@h/d?application_name=a@b").is_ok());
     }
 
     #[test]

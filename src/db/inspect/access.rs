@@ -69,6 +69,22 @@ pub async fn hold_both(conn: &mut Connection, one: &str, other: &str) -> Result<
     lines(conn, "reading memberships", &sql).await
 }
 
+/// Logins that may connect and hold a role of PostgreSQL's that is above all grants. Superusers are left out.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn read_everything(conn: &mut Connection) -> Result<Vec<String>, DbError> {
+    let sql = format!(
+        "SELECT l.rolname || ' holds ' || g.rolname AS line FROM pg_roles AS l JOIN pg_roles AS g ON g.rolname IN \
+             ('pg_read_all_data', 'pg_write_all_data', 'pg_read_server_files', 'pg_write_server_files', \
+              'pg_execute_server_program') \
+         WHERE l.rolcanlogin AND NOT l.rolsuper AND has_database_privilege(l.oid, current_database(), 'CONNECT') \
+         AND {} ORDER BY 1",
+        holds("g")
+    );
+    lines(conn, "reading memberships", &sql).await
+}
+
 /// Logins that may connect and are members of the owner, superusers left out.
 ///
 /// # Errors

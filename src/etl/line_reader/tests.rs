@@ -55,7 +55,8 @@ fn reading_goes_on_from_a_line() {
     assert_eq!(read(all, 2).0, [line(2, 2, "b"), line(4, 3, "d")]);
     assert_eq!(read(&gzip(all), 4), (vec![line(4, 4, "d")], "5 to 5".to_owned()));
     assert_eq!(read(all, 5), (vec![], "5 to 5".to_owned()));
-    assert_eq!(read(all, 50), (vec![], "5 to 5".to_owned()));
+    let beyond = LineReader::new(&all[..], 50).err().expect("there is no line 49 to go on from");
+    assert_eq!(beyond.to_string(), "the input has only 4 lines");
 }
 
 #[test]
@@ -106,4 +107,10 @@ fn a_line_longer_than_a_message_can_be_is_passed_over_and_named() {
     // A blank line of that length is one as well.
     let (lines, _) = read(" ".repeat(LARGEST_BODY * 2).as_bytes(), 1);
     assert_eq!(lines, [line(1, 1, r#"{"line":1,"line_bytes":2097152}"#)]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_line() {
+    assert_eq!(read(b"\xef\xbb\xbfa\nb\n", 1).0, [line(1, 1, "a"), line(2, 2, "b")]);
+    assert_eq!(read(b"a\n\xef\xbb\xbfb\n", 1).0, [line(1, 1, "a"), line(2, 2, "\u{feff}b")]);
 }
