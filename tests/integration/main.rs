@@ -14,6 +14,7 @@ mod support;
 
 mod aws;
 mod canary;
+mod canary_panic;
 mod database_iam;
 mod database_passwords;
 mod database_rights;
