@@ -18,6 +18,17 @@ pub(super) async fn check(conn: &mut Connection) -> Finding {
     }
 }
 
+/// Transactions whose locks no session holds, and that none of the sessions above therefore shows.
+pub(super) async fn prepared(conn: &mut Connection) -> Finding {
+    Finding::none_of(
+        "prepared",
+        blockers::prepared(conn).await,
+        "no transaction is prepared and left so",
+        Status::Warn,
+        "COMMIT PREPARED or ROLLBACK PREPARED it: until then its locks stay, whoever is connected",
+    )
+}
+
 async fn lasting(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
     let first = blockers::holders(conn).await?;
     if first.is_empty() {

@@ -41,7 +41,7 @@ pub async fn examine(
 
 async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> {
     // First, as brief locks of others are told from lasting ones by looking twice.
-    let mut findings = vec![blockers::check(conn).await];
+    let mut findings = vec![blockers::check(conn).await, blockers::prepared(conn).await];
     findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
     findings.extend(access::check(conn).await);

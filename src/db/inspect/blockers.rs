@@ -40,6 +40,16 @@ pub async fn holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
     diesel::sql_query(HOLDERS).load(conn).await.map_err(DbError::during("reading locks"))
 }
 
+/// Transactions that were prepared and neither committed nor rolled back: their locks belong to no session.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn prepared(conn: &mut Connection) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT quote_literal(gid) || ' of ' || owner AS line FROM pg_prepared_xacts \
+               WHERE database = current_database() ORDER BY prepared";
+    super::lines(conn, "reading prepared transactions", sql).await
+}
+
 const HOLDERS: &str = "\
     WITH ours AS ( \
         SELECT oid, relname FROM pg_class WHERE relnamespace = 'pii_vault'::regnamespace AND relkind IN ('r', 'p') \
