@@ -12,9 +12,10 @@ $$;
 COMMENT ON FUNCTION pii_vault.months_in_default IS 'The months that have rows in the default partition';
 REVOKE EXECUTE ON FUNCTION pii_vault.months_in_default FROM PUBLIC;
 
-CREATE TYPE pii_vault.month_repair AS ENUM ('in_place', 'moved', 'locked_out', 'snapshot_held');
+CREATE TYPE pii_vault.month_repair AS ENUM ('in_place', 'moved', 'name_taken', 'locked_out', 'snapshot_held');
 COMMENT ON TYPE pii_vault.month_repair IS
     'in_place: the default partition became the partition of the month; moved: its rows were moved to a new one; '
+    'name_taken: its rows stay, another table has the name of its partition; '
     'locked_out: nothing was done, another session had login_events locked; '
     'snapshot_held: nothing was done, another session held a snapshot that would have missed moved rows';
 
@@ -50,6 +51,9 @@ BEGIN
             INTO months, counts FROM pii_vault.months_in_default() AS d
             -- A stray table that has the name of one month must not hold up the others: its rows stay in the default.
             WHERE to_regclass('pii_vault.login_events_' || to_char(d.month, 'YYYY_MM')) IS NULL;
+        RETURN QUERY SELECT d.month, d.row_count, 'name_taken'::pii_vault.month_repair
+            FROM pii_vault.months_in_default() AS d
+            WHERE to_regclass('pii_vault.login_events_' || to_char(d.month, 'YYYY_MM')) IS NOT NULL;
         IF months IS NULL THEN
             RETURN;
         END IF;

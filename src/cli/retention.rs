@@ -57,7 +57,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let written = output::result(format, &report, &report);
     result?;
     written?;
-    Ok(ExitStatus::Done)
+    let left = report.repaired.iter().flatten().any(|month| month.how == "name_taken");
+    Ok(if left { ExitStatus::Failed } else { ExitStatus::Done })
 }
 
 async fn keep(server: &Server, args: &Args, report: &mut Report) -> anyhow::Result<()> {
@@ -130,6 +131,7 @@ impl fmt::Display for Report {
             let how = match month.how {
                 "in_place" => "the default partition became its partition",
                 "moved" => "moved to a partition of its own",
+                "name_taken" => "left: a table that is no partition has its name; rename it, run this again",
                 _ => "would get a partition of its own",
             };
             writeln!(f, "{}  {rows:>12}  {how}", month.month)?;

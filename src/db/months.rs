@@ -16,6 +16,8 @@ pub enum MonthRepair {
     InPlace,
     /// Its rows were moved to a new partition.
     Moved,
+    /// Its rows stay: a table that is no partition has the name of the month's.
+    NameTaken,
     /// Nothing for any month: another session had `login_events` locked.
     LockedOut,
     /// Nothing for any month: another session held a snapshot that would have missed moved rows.
@@ -34,14 +36,14 @@ pub struct MonthInDefault {
 /// How a repair ended.
 #[derive(Debug)]
 pub enum RepairOutcome {
-    /// No row of any month is left in the default partition; what was done for each.
+    /// What was done for each month that had rows in the default partition; those of [`MonthRepair::NameTaken`] stay.
     Repaired(Vec<(MonthInDefault, MonthRepair)>),
     /// Nothing was done, for this reason. Trying again helps.
     Busy(MonthRepair),
 }
 
 impl MonthRepair {
-    const ALL: [Self; 4] = [Self::InPlace, Self::Moved, Self::LockedOut, Self::SnapshotHeld];
+    const ALL: [Self; 5] = [Self::InPlace, Self::Moved, Self::NameTaken, Self::LockedOut, Self::SnapshotHeld];
 
     /// The word in SQL.
     #[must_use]
@@ -49,6 +51,7 @@ impl MonthRepair {
         match self {
             Self::InPlace => "in_place",
             Self::Moved => "moved",
+            Self::NameTaken => "name_taken",
             Self::LockedOut => "locked_out",
             Self::SnapshotHeld => "snapshot_held",
         }

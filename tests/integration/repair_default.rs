@@ -170,3 +170,16 @@ async fn nobody_but_the_owner_repairs() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_name_holds_up_its_own_month_alone_and_is_told() {
+    let world = world_with(&[("2007-07-07", 2), ("2008-08-08", 3)]).await;
+    world.sql.batch_execute("CREATE TABLE pii_vault.login_events_2007_07 ()").await.unwrap();
+    let partly = repair(&world, &[]).finish().exits(1).json();
+    let left = json!({"month": "2007-07", "rows": 2, "how": "name_taken"});
+    assert_eq!(partly["repaired"], json!([left, {"month": "2008-08", "rows": 3, "how": "in_place"}]));
+    assert_eq!(repair(&world, &[]).finish().exits(1).json()["repaired"], json!([left]));
+    world.sql.batch_execute("DROP TABLE pii_vault.login_events_2007_07").await.unwrap();
+    repair(&world, &[]).finish().done();
+    assert_eq!(world.rows_by_partition().await, "2007_07: 2, 2008_08: 3");
+}
