@@ -156,6 +156,17 @@ async fn no_log_file_or_table_holds_what_was_sent() {
     }
     assert_eq!(world.count("pii_vault.redrive_rows WHERE outcome = 'refused'").await, 2, "both were opened");
 
+    let input = home.with_extension("jsonl");
+    fs::write(&input, bodies().join("\n")).unwrap();
+    let from_file = ["etl", "run", "--date", "2026-01-01", "--input", input.to_str().unwrap()];
+    for (who, args) in [(Who::Ingest, &from_file[..]), (Who::Administrator, &["doctor"])] {
+        let told = world.pii_vault_with(who, args, &env).finish();
+        assert_clean("what a file's run and doctor tell", told.stdout.as_bytes());
+        assert_clean("their logs", told.stderr.as_bytes());
+    }
+    fs::remove_file(&input).unwrap();
+    assert_eq!(world.count("pii_vault.login_events WHERE create_date = '2026-01-01'").await, 4, "the file was read");
+
     let log = world.postgres_log();
     assert!(log.windows(20).any(|part| part == b"pii_vault.hold_keys("), "the server did log statements");
     assert_clean("PostgreSQL's log", &log);
