@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::aws::kms_keys::KmsKey;
 use crate::aws::{AwsError, Kms, KmsKeys};
 use crate::db::migrations::{self, MigrationError};
-use crate::db::{ConnectError, Connection, DbError, Role, Server, months, vault};
+use crate::db::{ConnectError, Connection, DbError, Role, Server, audit_log, months, vault};
 use crate::domain::{Month, VaultId};
 use crate::keyring::{KeyringError, TokenKeys};
 
@@ -88,6 +88,7 @@ pub async fn init(server: &Server, kms: &Kms, keys: &KmsKeys, options: Options) 
     let vault = vault::found(&mut conn, VaultId::random()).await?;
     ensure_months(&mut conn).await?;
     let created_token_key = TokenKeys::ensure_first(&mut conn, kms, vault).await?;
+    audit_log::record_init(&mut conn, applied.len(), created_token_key).await?;
     Ok(Report { vault, migrations: applied, created_kms_keys, created_token_key, renamed_to })
 }
 

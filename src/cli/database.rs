@@ -64,6 +64,7 @@ impl DatabaseArgs {
             roots: self.database_ca.clone().map(Roots::from),
             default_roots: variable("PGSSLROOTCERT").map(|path| Roots::from(PathBuf::from(path))),
             login,
+            claimed_host: gethostname::gethostname().into_string().ok(),
         };
         let url = match &self.database_url {
             Some(url) => url.clone(),

@@ -1,6 +1,6 @@
 //! The SQL enums and the Rust types that they are.
 
-use crate::domain::{KeyState, Member, Reason, TokenSlot};
+use crate::domain::{AccessRefusal, Field, KeyState, Member, Reason, TokenSlot};
 
 /// The SQL side: a marker type for each enum.
 pub(super) mod sql {
@@ -22,6 +22,8 @@ pub(super) mod sql {
         KeyHold = "key_hold",
         MonthRepair = "month_repair",
         RedriveOutcome = "redrive_outcome",
+        SealedField = "sealed_field",
+        AccessRefusal = "access_refusal",
     );
 }
 
@@ -58,4 +60,6 @@ pub(super) use sql_enum;
 sql_enum!(KeyState = KeyState, KeyStateProxy, KeyState::name);
 sql_enum!(TokenSlot = TokenSlot, TokenSlotProxy, TokenSlot::name);
 sql_enum!(Member = LoginMember, MemberProxy, Member::key);
+sql_enum!(Field = SealedField, FieldProxy, Field::name);
+sql_enum!(AccessRefusal = AccessRefusal, AccessRefusalProxy, AccessRefusal::code);
 sql_enum!(Reason = DeadLetterReason, ReasonProxy, Reason::code);

@@ -2,11 +2,14 @@ use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error};
 
+use crate::domain::AccessRefusal;
+
 /// A statement failed. Says which and what sort of fault; PostgreSQL's own words stay in the server's log.
 #[derive(Debug)]
 pub struct DbError {
     statement: &'static str,
     fault: Fault,
+    refusal: Option<AccessRefusal>,
 }
 
 /// What sort of fault.
@@ -37,23 +40,29 @@ impl DbError {
     /// starting, full, or read-only during a fail-over refuses too, and diesel does not tell its code.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.fault, Fault::Unreachable | Fault::Conflict | Fault::Refused)
+        self.refusal.is_none() && matches!(self.fault, Fault::Unreachable | Fault::Conflict | Fault::Refused)
+    }
+
+    /// Why a function of the vault's hands out nothing, where that is what happened.
+    #[must_use]
+    pub fn refusal(&self) -> Option<AccessRefusal> {
+        self.refusal
     }
 
     pub(super) fn new(statement: &'static str, fault: Fault) -> Self {
-        Self { statement, fault }
+        Self { statement, fault, refusal: None }
     }
 
     /// For `map_err`: names the statement.
     pub(super) fn during(statement: &'static str) -> impl Fn(Error) -> Self {
-        move |error| Self { statement, fault: fault(&error) }
+        move |error| Self { statement, fault: fault(&error), refusal: refusal(&error) }
     }
 }
 
 /// What `?` meets inside of `Connection::transaction`: beginning and committing have no name of their own.
 impl From<Error> for DbError {
     fn from(error: Error) -> Self {
-        Self { statement: "a transaction", fault: fault(&error) }
+        Self { statement: "a transaction", fault: fault(&error), refusal: None }
     }
 }
 
@@ -72,6 +81,14 @@ impl fmt::Display for DbError {
 }
 
 impl std::error::Error for DbError {}
+
+/// The functions of the vault's say the word where PostgreSQL names a constraint: a client gets it without the sentence.
+fn refusal(error: &Error) -> Option<AccessRefusal> {
+    match error {
+        Error::DatabaseError(_, information) => information.constraint_name().and_then(AccessRefusal::of_code),
+        _ => None,
+    }
+}
 
 fn fault(error: &Error) -> Fault {
     match error {

@@ -5,6 +5,7 @@
 //! than its [`TlsMode`] says.
 //! Not guaranteed: TLS under `TlsMode::Prefer`, the default, where the server has none. [`encryption`] tells.
 
+pub mod audit_log;
 mod connection;
 pub mod dead_letters;
 pub mod encryption;

@@ -6,6 +6,7 @@
 //!
 //! This layer imports nothing of ours.
 
+mod access_refusal;
 mod bounded_text;
 mod client_ip;
 mod create_date;
@@ -18,6 +19,7 @@ mod month;
 mod refusal;
 mod state;
 
+pub use access_refusal::AccessRefusal;
 pub use bounded_text::BoundedText;
 pub use client_ip::ClientIp;
 pub use create_date::create_date;

@@ -10,18 +10,60 @@ use crate::support::{PASSWORD, World, login, sqlstate};
 /// All that anybody but the owner may do. What is made without a line here fails the test, even if nobody may use it.
 /// Roles are named without `pii_vault_`; a `public` among them would be everybody.
 const RIGHTS: &[(&str, &[&str])] = &[
+    ("function access_form", &[]),
+    ("function arm_receipt", &["lookup EXECUTE", "unmask EXECUTE"]),
     ("function arm_redrive", &["redrive EXECUTE"]),
+    ("function audit_append", &[]),
+    ("function audit_hash", &[]),
+    ("function audit_lock", &[]),
+    ("function audit_origin", &[]),
+    ("function audit_part", &[]),
+    ("function chain_revocations", &["approver EXECUTE", "unmask EXECUTE"]),
+    ("function closed_case", &[]),
+    ("function current_policy", &["approver EXECUTE", "auditor EXECUTE", "unmask EXECUTE"]),
+    ("function decide_access", &["approver EXECUTE"]),
+    ("function distinct_fields", &[]),
     ("function ensure_month", &["ingest EXECUTE", "redrive EXECUTE"]),
     ("function fetch_redrive", &["redrive EXECUTE"]),
+    ("function fetch_refusal", &[]),
+    ("function fetch_token_keys", &["lookup EXECUTE"]),
+    ("function fetch_unmask", &["unmask EXECUTE"]),
+    ("function find_events", &[]),
     ("function hold_keys", &["ingest EXECUTE", "redrive EXECUTE"]),
+    ("function judge_unmask", &[]),
+    ("function list_access", &["approver EXECUTE", "auditor EXECUTE", "unmask EXECUTE"]),
+    ("function list_hash", &[]),
     ("function months_in_default", &[]),
+    ("function own_receipt", &[]),
     ("function own_redrive_job", &[]),
+    ("function record_init", &[]),
+    ("function record_lookup", &["lookup EXECUTE"]),
     ("function record_redrive", &["redrive EXECUTE"]),
+    ("function record_refusal", &["lookup EXECUTE", "unmask EXECUTE"]),
+    ("function record_unmask", &["unmask EXECUTE"]),
+    ("function refuse_change", &[]),
     ("function repair_default", &[]),
+    ("function request_access", &["unmask EXECUTE"]),
+    ("function revoke_access", &["approver EXECUTE", "unmask EXECUTE"]),
+    ("function select_events", &[]),
     ("function select_redrive", &["redrive EXECUTE"]),
+    ("function set_policy", &[]),
+    ("function settle_lookup", &["lookup EXECUTE"]),
     ("function settle_redrive", &["redrive EXECUTE"]),
-    ("schema pii_vault", &["auditor USAGE", "ingest USAGE", "redrive USAGE"]),
+    ("function settle_unmask", &["unmask EXECUTE"]),
+    ("function unix_microseconds", &[]),
+    (
+        "schema pii_vault",
+        &["approver USAGE", "auditor USAGE", "ingest USAGE", "lookup USAGE", "redrive USAGE", "unmask USAGE"],
+    ),
     ("table __diesel_schema_migrations", &[]),
+    ("table access_decisions", &["auditor SELECT"]),
+    ("table access_policy", &["auditor SELECT"]),
+    ("table access_requests", &["auditor SELECT"]),
+    ("table access_revocations", &["auditor SELECT"]),
+    ("table audit_head", &["auditor SELECT"]),
+    ("table audit_log", &["auditor SELECT"]),
+    ("table checkpoints", &["auditor SELECT"]),
     (
         "table data_keys",
         &[
@@ -40,10 +82,13 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("table login_events", &["ingest INSERT", "redrive INSERT"]),
     ("table login_events_YYYY_MM", &[]),
     ("table login_events_default", &[]),
+    ("table receipt_rows", &["auditor SELECT"]),
+    ("table receipts", &["auditor SELECT"]),
     ("table redrive_jobs", &["auditor SELECT"]),
     ("table redrive_rows", &["auditor SELECT"]),
     ("table token_keys", &["ingest SELECT", "redrive SELECT"]),
-    ("table vault", &["ingest SELECT", "redrive SELECT"]),
+    ("table vault", &["auditor SELECT", "ingest SELECT", "redrive SELECT"]),
+    ("view access_grants", &["auditor SELECT"]),
     ("view user_logins", &["analyst SELECT"]),
 ];
 
@@ -172,7 +217,8 @@ async fn what_a_role_lacks_it_is_refused() {
             let expected = rights.get(object).is_some_and(|rights| rights.iter().any(has));
             // What is let through may still fail: for a NULL, for one.
             client.batch_execute("BEGIN").await.expect("a transaction");
-            let refused = sqlstate(&client, sql).await.as_deref() == Some("42501");
+            // Into a view that joins, nobody can write (55000), and PostgreSQL says so before it looks at rights.
+            let refused = matches!(sqlstate(&client, sql).await.as_deref(), Some("42501" | "55000"));
             client.batch_execute("ROLLBACK").await.expect("undone");
             if refused == expected {
                 wrong.push(format!("{role}: {sql}: refused is {refused}"));

@@ -34,6 +34,14 @@ pub enum Role {
     Ingest,
     /// `etl dead-letters`
     Redrive,
+    /// `unmask`, `access request`
+    Unmask,
+    /// `lookup`
+    Lookup,
+    /// `access approve`, `access deny`
+    Approver,
+    /// `audit`
+    Auditor,
 }
 
 impl Role {
@@ -43,6 +51,10 @@ impl Role {
             Self::Owner => Some("pii_vault_owner"),
             Self::Ingest => Some("pii_vault_ingest"),
             Self::Redrive => Some("pii_vault_redrive"),
+            Self::Unmask => Some("pii_vault_unmask"),
+            Self::Lookup => Some("pii_vault_lookup"),
+            Self::Approver => Some("pii_vault_approver"),
+            Self::Auditor => Some("pii_vault_auditor"),
         }
     }
 }
@@ -50,6 +62,10 @@ impl Role {
 /// A message is deleted once its row is committed, so a commit must be on disk, whatever the database's default.
 const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
                        WHERE current_setting('synchronous_commit') = 'off'";
+
+/// What the audit log notes as this client's claim.
+const CLAIM: &str = "SELECT set_config('pii_vault.host', coalesce($1, ''), false), \
+                     set_config('pii_vault.version', $2, false)";
 
 /// For each host, until it has let us in; `connect_timeout` in the URL changes it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +83,7 @@ struct Settings {
     mode: TlsMode,
     connector: MakeRustlsConnect,
     login: LoginSource,
+    claimed_host: Option<String>,
 }
 
 /// What is said beside the URL.
@@ -80,6 +97,8 @@ pub struct Beside {
     pub default_roots: Option<Roots>,
     /// Where the login comes from.
     pub login: LoginSource,
+    /// The name of this host, for the audit log.
+    pub claimed_host: Option<String>,
 }
 
 impl Server {
@@ -132,7 +151,7 @@ impl Server {
         if config.get_application_name().is_none() {
             config.application_name("pii-vault");
         }
-        Ok(Self(Arc::new(Settings { config, mode, connector, login })))
+        Ok(Self(Arc::new(Settings { config, mode, connector, login, claimed_host: beside.claimed_host })))
     }
 
     /// Whether the URL holds a password.
@@ -168,6 +187,7 @@ impl Server {
                 return Err(ConnectError::NoVault);
             }
         }
+        client.execute(CLAIM, &[&self.0.claimed_host, &env!("CARGO_PKG_VERSION")]).await.map_err(broken)?;
         let encoding = client.query_one("SHOW server_encoding", &[]).await.map_err(broken)?;
         if encoding.get::<_, &str>(0) != "UTF8" {
             return Err(ConnectError::Encoding);

@@ -52,6 +52,13 @@ pub(crate) enum Who {
     Ingest,
     Analyst,
     Redrive,
+    /// A compliance officer.
+    Officer,
+    /// Another one.
+    Colleague,
+    Approver,
+    Lookup,
+    Auditor,
     /// No role and no right.
     Nobody,
 }
@@ -71,6 +78,10 @@ impl Who {
             Self::Ingest => Some("pii_vault_ingest"),
             Self::Analyst => Some("pii_vault_analyst"),
             Self::Redrive => Some("pii_vault_redrive"),
+            Self::Officer | Self::Colleague => Some("pii_vault_unmask"),
+            Self::Approver => Some("pii_vault_approver"),
+            Self::Lookup => Some("pii_vault_lookup"),
+            Self::Auditor => Some("pii_vault_auditor"),
         }
     }
 }
@@ -117,7 +128,16 @@ impl World {
     pub(crate) async fn vault() -> Self {
         let world = Self::empty().await;
         world.pii_vault(Who::Administrator, &["init", "--create-kms-keys"]).finish().done();
-        for who in [Who::Ingest, Who::Analyst, Who::Redrive] {
+        for who in [
+            Who::Ingest,
+            Who::Analyst,
+            Who::Redrive,
+            Who::Officer,
+            Who::Colleague,
+            Who::Approver,
+            Who::Lookup,
+            Who::Auditor,
+        ] {
             world.make_login(who).await;
         }
         world

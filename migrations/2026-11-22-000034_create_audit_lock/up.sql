@@ -1,0 +1,67 @@
+-- Every function that records begins with it, and judges by what it reads after it. Returns the time of the record.
+-- Waits for the lock at most 5 s: half of that in the queue, half for who holds it. Then it fails (55P03).
+CREATE FUNCTION pii_vault.audit_lock() RETURNS timestamptz
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+SET lock_timeout = '2500ms'
+AS $$
+DECLARE
+    revocation pii_vault.access_revocations;
+    chained bigint;
+BEGIN
+    -- An older snapshot would not show a revocation.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    PERFORM FROM pii_vault.audit_head FOR UPDATE;
+    -- Before what is recorded next, so that nothing is allowed after a revocation that the log shows.
+    FOR revocation IN
+        SELECT r.* FROM pii_vault.access_revocations AS r WHERE r.seq IS NULL ORDER BY r.revoked_at, r.id
+    LOOP
+        chained := pii_vault.audit_append(
+            clock_timestamp(), revocation.origin, 'access_revocation', revocation.request, 'allowed', NULL,
+            revocation.reason, (SELECT q.case_id FROM pii_vault.access_requests AS q WHERE q.id = revocation.request),
+            json_build_object('revoked_at', pii_vault.unix_microseconds(revocation.revoked_at))
+        );
+        UPDATE pii_vault.access_revocations AS r SET seq = chained WHERE r.id = revocation.id;
+    END LOOP;
+    RETURN clock_timestamp();
+END
+$$;
+REVOKE EXECUTE ON FUNCTION pii_vault.audit_lock FROM PUBLIC;
+
+-- For who revoked, and has nothing else to record.
+CREATE FUNCTION pii_vault.chain_revocations() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    PERFORM pii_vault.audit_lock();
+END
+$$;
+COMMENT ON FUNCTION pii_vault.chain_revocations IS 'Adds to the log what revocations are not in it yet';
+REVOKE EXECUTE ON FUNCTION pii_vault.chain_revocations FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pii_vault.chain_revocations TO pii_vault_unmask, pii_vault_approver;
+
+-- Called by the administrator, as the owner.
+CREATE FUNCTION pii_vault.record_init(migrations integer, made_token_key boolean) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    at timestamptz;
+BEGIN
+    IF migrations = 0 AND NOT made_token_key
+        AND EXISTS (SELECT FROM pii_vault.audit_log AS l WHERE l.action = 'init')
+    THEN
+        RETURN NULL;
+    END IF;
+    at := pii_vault.audit_lock();
+    RETURN pii_vault.audit_append(
+        at, pii_vault.audit_origin(), 'init', (SELECT v.id FROM pii_vault.vault AS v), NULL, NULL, NULL, NULL,
+        json_build_object('migrations', record_init.migrations, 'made_token_key', record_init.made_token_key)
+    );
+END
+$$;
+COMMENT ON FUNCTION pii_vault.record_init IS 'Records that the schema was made or brought up to date; NULL: it was not, and the log has its beginning';
+REVOKE EXECUTE ON FUNCTION pii_vault.record_init FROM PUBLIC;
