@@ -10,6 +10,7 @@ mod init;
 mod logging;
 mod output;
 mod progress;
+mod refusal;
 mod retention;
 mod signals;
 
