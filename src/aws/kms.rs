@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use aws_config::AppName;
 use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
+use uuid::Uuid;
 
 use super::{AwsError, AwsFault};
 use crate::crypto::SecretKey;
@@ -103,10 +105,22 @@ impl Kms {
     /// KMS with the vault's keys.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, keys: KmsKeys) -> Self {
+        Self::of(aws_sdk_kms::config::Builder::from(config), keys)
+    }
+
+    /// KMS for one receipt of the audit log, under whose name its calls stand in CloudTrail: the app name, a part of
+    /// the user agent, is `pv-receipt-` and the receipt.
+    #[must_use]
+    pub fn for_receipt(config: &aws_config::SdkConfig, keys: KmsKeys, receipt: Uuid) -> Self {
+        let mut config = aws_sdk_kms::config::Builder::from(config);
+        config.set_app_name(AppName::new(format!("pv-receipt-{receipt}")).ok());
+        Self::of(config, keys)
+    }
+
+    fn of(config: aws_sdk_kms::config::Builder, keys: KmsKeys) -> Self {
         // A call that hangs must not outlast anybody's patience: KMS answers within milliseconds.
         let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build();
-        let config = aws_sdk_kms::config::Builder::from(config).timeout_config(timeouts).build();
-        Self { client: aws_sdk_kms::Client::from_conf(config), keys }
+        Self { client: aws_sdk_kms::Client::from_conf(config.timeout_config(timeouts).build()), keys }
     }
 }
 

@@ -1,25 +1,32 @@
 //! `pii_vault.token_keys`: wrapped keys of the tokens.
 
 use diesel::prelude::*;
+use diesel::sql_types::{Binary, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use super::enums::sql;
 use super::schema::token_keys;
 use super::{Connection, DbError};
 use crate::crypto::Commitment;
 use crate::domain::{KeyId, KeyState, TokenSlot};
 
 /// A token key that new events are tokenised under.
-#[derive(Debug, Queryable)]
+#[derive(Debug, Queryable, QueryableByName)]
 pub struct TokenKeyRow {
+    #[diesel(sql_type = SqlUuid)]
     id: Uuid,
     /// The slot it fills.
+    #[diesel(sql_type = sql::TokenSlot)]
     pub slot: TokenSlot,
     /// The KMS ciphertext blob.
+    #[diesel(sql_type = Binary)]
     pub wrapped_key: Vec<u8>,
     /// ARN of the KMS key that wraps it.
+    #[diesel(sql_type = Text)]
     pub kms_key: String,
     /// What it must unwrap to.
+    #[diesel(sql_type = Binary)]
     pub commitment: Vec<u8>,
 }
 

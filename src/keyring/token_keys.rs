@@ -31,7 +31,7 @@ impl TokenKeys {
     pub async fn load<W: KeyWrapper>(conn: &mut Connection, wrapper: &W, vault: VaultId) -> Result<Self, KeyringError> {
         let mut keys = Self { slot_a: None, slot_b: None };
         for row in token_keys::in_use(conn).await? {
-            let key = unwrap(wrapper, vault, &row).await?;
+            let key = TokenKey::unwrap(wrapper, vault, &row).await?;
             match row.slot {
                 TokenSlot::A => keys.slot_a = Some(key),
                 TokenSlot::B => keys.slot_b = Some(key),
@@ -75,9 +75,16 @@ impl TokenKeys {
     }
 }
 
-async fn unwrap<W: KeyWrapper>(wrapper: &W, vault: VaultId, row: &TokenKeyRow) -> Result<TokenKey, KeyringError> {
-    let context = EncryptionContext { vault, purpose: Purpose::Token, key: row.id() };
-    let key = wrapper.unwrap(&row.kms_key, &row.wrapped_key, context).await?;
-    Commitment::verify(&row.commitment, &key).map_err(|source| KeyringError::Commitment { key: row.id(), source })?;
-    Ok(TokenKey { id: row.id(), tokenizer: Tokenizer::new(&key) })
+impl TokenKey {
+    /// Unwraps a token key, and compares it with what was committed to.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub async fn unwrap<W: KeyWrapper>(wrapper: &W, vault: VaultId, row: &TokenKeyRow) -> Result<Self, KeyringError> {
+        let context = EncryptionContext { vault, purpose: Purpose::Token, key: row.id() };
+        let key = wrapper.unwrap(&row.kms_key, &row.wrapped_key, context).await?;
+        Commitment::verify(&row.commitment, &key)
+            .map_err(|source| KeyringError::Commitment { key: row.id(), source })?;
+        Ok(Self { id: row.id(), tokenizer: Tokenizer::new(&key) })
+    }
 }
