@@ -68,6 +68,9 @@ impl From<Error> for DbError {
 
 impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(refusal) = self.refusal {
+            return write!(f, "{}: refused ({})", self.statement, refusal.code());
+        }
         let what = match self.fault {
             Fault::Unreachable => "PostgreSQL is out of reach",
             Fault::Conflict => "another transaction was in the way",

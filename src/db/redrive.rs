@@ -1,4 +1,4 @@
-//! `pii_vault.redrive_jobs`: sealed dead letters come out through a recorded, committed job alone.
+//! `pii_vault.redrive_jobs` and the audit log: sealed dead letters come out through a recorded, committed job alone.
 //!
 //! [`record`] → [`arm`] → [`fetch`] → [`settle`], the first two and the last in a transaction each; the database
 //! refuses any other order, whoever asks.
@@ -152,22 +152,27 @@ pub async fn record(
     Ok(job.id)
 }
 
-/// Arms a recorded job, and returns how many rows it has.
+/// A job that is armed.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Armed {
+    /// How many rows it has.
+    #[diesel(sql_type = Integer)]
+    pub row_count: i32,
+    /// The row of the audit log that records it.
+    #[diesel(sql_type = BigInt)]
+    pub seq: i64,
+}
+
+/// Arms a recorded job.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn arm(conn: &mut Connection, job: Uuid) -> Result<i32, DbError> {
-    #[derive(QueryableByName)]
-    struct Rows {
-        #[diesel(sql_type = Integer)]
-        count: i32,
-    }
-    let rows: Rows = sql_query("SELECT pii_vault.arm_redrive($1) AS count")
+pub async fn arm(conn: &mut Connection, job: Uuid) -> Result<Armed, DbError> {
+    sql_query("SELECT row_count, seq FROM pii_vault.arm_redrive($1)")
         .bind::<SqlUuid, _>(job)
         .get_result(conn)
         .await
-        .map_err(DbError::during("arming a redrive job"))?;
-    Ok(rows.count)
+        .map_err(DbError::during("arming a redrive job"))
 }
 
 /// The next dead letters of an armed job, in order: 500 at most, and no more once they reach 8 MiB. What was redriven

@@ -41,6 +41,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function record_redrive", &["redrive EXECUTE"]),
     ("function record_refusal", &["lookup EXECUTE", "unmask EXECUTE"]),
     ("function record_unmask", &["unmask EXECUTE"]),
+    ("function redrive_refusal", &[]),
     ("function refuse_change", &[]),
     ("function repair_default", &[]),
     ("function request_access", &["unmask EXECUTE"]),

@@ -53,6 +53,7 @@ async fn what_passes_today_becomes_an_event_in_place_and_the_rest_stays() {
     assert_eq!(job.get::<_, String>(1), format!("redrive_{}", world.id));
     assert_eq!((job.get::<_, &str>(2), job.get::<_, i32>(3)), ("a test", 32));
     assert_eq!(report["jobs"], json!([job.get::<_, String>(0)]));
+    assert_eq!(report["audit_seqs"], json!([world.log("redrive").await[0]["seq"]]));
     assert_eq!(outcomes(&world).await, [("refused".to_owned(), 2), ("stored".to_owned(), 30)]);
 
     let listed = |args: &[&str]| -> BTreeSet<Uuid> {
@@ -84,7 +85,9 @@ async fn letters_are_selected_by_reason_age_id_and_limit() {
     assert_eq!(stored(&["--id", &ids[1].to_string(), "--id", &Uuid::nil().to_string()]), 1);
     assert_eq!(stored(&["--newer-than", "1h", "--limit", "3"]), 3);
     assert_eq!(stored(&["--reason", "invalid_json"]), 1);
+    let recorded = world.log("redrive").await.len();
     assert_eq!(redrive(&world, &["--all"])["jobs"], json!([]));
+    assert_eq!(world.log("redrive").await.len(), recorded, "what finds nothing opens nothing");
     assert_eq!(world.opened_events().await.len(), 6);
 
     for args in [&["--note", "x"][..], &["--all"], &["--all", "--id", &ids[1].to_string(), "--note", "x"]] {
@@ -131,6 +134,14 @@ async fn a_letter_that_does_not_open_is_named_and_the_rest_goes_on() {
     assert!(why(orphan).contains("is not stored"), "{report}");
     assert_eq!(world.opened_events().await.into_keys().collect::<BTreeSet<_>>(), good.into_iter().collect());
     assert_eq!(outcomes(&world).await, [("did_not_open".to_owned(), 4), ("stored".to_owned(), 2)]);
+    let pages = world.log("redrive_page").await;
+    assert_eq!(pages.len(), 1);
+    let details = &pages[0]["details"];
+    assert_eq!([&details["stored"], &details["refused"], &details["did_not_open"]], [2, 0, 4]);
+    let rows = "pii_vault.redrive_rows AS r WHERE outcome = 'did_not_open' AND r.ordinal IN \
+                (SELECT json_array_elements_text(details->'unopened')::integer FROM pii_vault.audit_log \
+                 WHERE action = 'redrive_page' AND subject = r.job)";
+    assert_eq!(world.count(rows).await, 4);
     assert!(!broken.stderr.contains("device-") && !broken.stdout.contains("device-"));
 }
 

@@ -1,5 +1,6 @@
 //! The rule is the database's: what the role of redriving gets, and is refused, with raw SQL.
 
+use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -18,7 +19,15 @@ async fn arm(conn: &Client, job: Uuid) -> Option<String> {
 
 async fn fetch(conn: &Client, job: Uuid) -> Result<usize, String> {
     let rows = conn.query(&format!("SELECT * FROM pii_vault.fetch_redrive('{job}', 0)"), &[]).await;
-    rows.map(|rows| rows.len()).map_err(|error| error.code().unwrap().code().to_owned())
+    rows.map(|rows| rows.len()).map_err(|error| {
+        let error = error.as_db_error().unwrap();
+        error.constraint().unwrap_or(error.code().code()).to_owned()
+    })
+}
+
+/// With the word that says why.
+fn refused(word: &str) -> Result<usize, String> {
+    Err(word.to_owned())
 }
 
 fn denied() -> Result<usize, String> {
@@ -69,7 +78,12 @@ async fn rows_come_for_a_committed_armed_job_and_repeatedly() {
     world.set_aside((0..3).map(|number| login(number).to_string())).await;
     let redrive = world.connect(Who::Redrive).await;
     let job = record(&redrive).await;
-    assert_eq!(fetch(&redrive, job).await, denied(), "not armed");
+    assert_eq!(fetch(&redrive, job).await, refused("not_armed"));
+    redrive.batch_execute("BEGIN").await.unwrap();
+    assert_eq!(arm(&redrive, job).await, None);
+    assert_eq!(fetch(&redrive, job).await, refused("not_armed"), "in the transaction that arms it");
+    redrive.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(fetch(&redrive, job).await, refused("not_armed"), "rolled back");
     assert_eq!(arm(&redrive, job).await, None);
     // Set aside after the record: not in its list.
     world.set_aside(["{"]).await;
@@ -87,9 +101,22 @@ async fn rows_come_for_a_committed_armed_job_and_repeatedly() {
         .batch_execute("UPDATE pii_vault.redrive_jobs SET recorded_at = recorded_at - interval '10 minutes'")
         .await
         .unwrap();
-    assert_eq!(fetch(&redrive, job).await, denied(), "stale");
+    assert_eq!(fetch(&redrive, job).await, refused("stale"));
     world.sql.batch_execute("UPDATE pii_vault.redrive_jobs SET recorded_at = recorded_at + interval '10 minutes', armed_at_lsn = 'FFFFFFFF/0'").await.unwrap();
-    assert_eq!(fetch(&redrive, job).await, denied(), "not on disk yet");
+    assert_eq!(fetch(&redrive, job).await, refused("not_durable"));
+    world.sql.batch_execute("UPDATE pii_vault.redrive_jobs SET armed_at_lsn = '0/1'").await.unwrap();
+    assert_eq!(fetch(&redrive, job).await, Ok(3));
+    world.sql.batch_execute("SELECT pii_vault.set_policy(NULL, NULL, NULL, NULL, 'required', 'x')").await.unwrap();
+    assert_eq!(fetch(&redrive, job).await, refused("no_checkpoint"));
+    world
+        .sql
+        .batch_execute(
+            "INSERT INTO pii_vault.checkpoints SELECT seq, sha256('head'), sha256('before'), now(), 'key', \
+             sha256('signature') FROM pii_vault.redrive_jobs",
+        )
+        .await
+        .unwrap();
+    assert_eq!(fetch(&redrive, job).await, Ok(3), "a checkpoint covers it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +146,7 @@ async fn no_rows_come_for_a_job_that_is_not_committed() {
     one.batch_execute("BEGIN; SAVEPOINT s").await.unwrap();
     let gone = record(&one).await;
     one.batch_execute("ROLLBACK TO s; COMMIT").await.unwrap();
+    assert_eq!(world.log("redrive").await.len(), 1, "what was rolled back is not in the log, and gave nothing");
     assert_eq!((arm(&one, gone).await.as_deref(), fetch(&one, gone).await), (DENIED, denied()));
 
     // Of a snapshot that is older than the record's fate.
@@ -167,6 +195,13 @@ async fn a_letter_cannot_be_marked_without_its_event_nor_settled_twice_nor_beyon
         let arrays = format!("'{{{ordinal}}}', '{{{outcome}}}', '{{{reason}}}', '{{NULL}}'");
         format!("SELECT pii_vault.settle_redrive('{job}', {arrays})")
     };
+    assert_eq!(sqlstate(&redrive, &settle(1, "refused", "too_deep")).await.as_deref(), Some("22023"), "not armed");
+    assert_eq!(arm(&redrive, job).await, None);
+    for wrong in ["'{1,1}', '{refused,refused}', '{empty,empty}', '{NULL,NULL}'", "'{1}', '{NULL}', '{NULL}', '{NULL}'"]
+    {
+        let sql = format!("SELECT pii_vault.settle_redrive('{job}', {wrong})");
+        assert_eq!(sqlstate(&redrive, &sql).await.as_deref(), Some("22023"), "{wrong}");
+    }
     assert_eq!(sqlstate(&redrive, &settle(1, "stored", "NULL")).await.as_deref(), Some("23503"));
     // Ordinal 2 is not in the list: nothing happens.
     assert_eq!(sqlstate(&redrive, &settle(2, "refused", "too_deep")).await, None);
@@ -174,8 +209,54 @@ async fn a_letter_cannot_be_marked_without_its_event_nor_settled_twice_nor_beyon
     assert_eq!(sqlstate(&redrive, &settle(1, "refused", "too_deep")).await, None);
     assert_eq!(world.count("pii_vault.dead_letters WHERE reason = 'too_deep'").await, 1);
     assert_eq!(sqlstate(&redrive, &settle(1, "did_not_open", "NULL")).await, None);
+    assert_eq!(sqlstate(&redrive, &settle(1, "refused", "empty")).await, None);
     assert_eq!(world.count("pii_vault.redrive_rows WHERE outcome = 'refused'").await, 1, "the first outcome stays");
+    assert_eq!(world.count("pii_vault.dead_letters WHERE reason = 'too_deep'").await, 1, "and what came of it");
+    let pages: Vec<_> = world.log("redrive_page").await.iter().map(|row| row["details"].clone()).collect();
+    let page = json!({"first": 1, "last": 1, "stored": 0, "refused": 1, "did_not_open": 0, "unopened": []});
+    assert_eq!(pages, [page], "once");
     for sql in [RECORD.replace("'why'", "' '"), RECORD.replace("'why'", "repeat('x', 1001)")] {
         assert_eq!(sqlstate(&redrive, &sql).await.as_deref(), Some("23514"), "{sql}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_says_who_reads_which_letters_and_why() {
+    let world = World::vault().await;
+    let ids = world.set_aside((0..2).map(|number| login(number).to_string())).await;
+    let redrive = world.connect(Who::Redrive).await;
+    let sql = format!(
+        "SELECT pii_vault.record_redrive('why', '{{invalid_json,empty}}', '0', '1 day 90 seconds', '{{{}}}', NULL, NULL, 10)",
+        ids[1]
+    );
+    let job: Uuid = redrive.query_one(&sql, &[]).await.unwrap().get(0);
+    let none: Option<Uuid> = redrive.query_one(&sql.replace("'0'", "'1 day'"), &[]).await.unwrap().get(0);
+    assert_eq!(none, None);
+    let log = world.log("redrive").await;
+    assert_eq!(log.len(), 1, "what finds nothing is not recorded");
+    assert_eq!(
+        (&log[0]["actor"], &log[0]["role"]),
+        (&json!(format!("redrive_{}", world.id)), &json!("pii_vault_redrive"))
+    );
+    assert_eq!(
+        [&log[0]["reason"], &log[0]["decision"], &log[0]["case_id"]],
+        [&json!("why"), &json!("allowed"), &Value::Null]
+    );
+    assert_eq!(log[0]["subject"], job.to_string());
+    let hash = "SELECT encode(pii_vault.list_hash(array_agg(create_date ORDER BY ordinal), \
+                array_agg(message_id ORDER BY ordinal)), 'hex') FROM pii_vault.redrive_rows";
+    let hash: String = world.sql.query_one(hash, &[]).await.unwrap().get(0);
+    let selector = json!({"reasons": ["invalid_json", "empty"], "ids": [ids[1].to_string()], "older_than": 0, "newer_than": 86_490});
+    assert_eq!(log[0]["details"], json!({"selector": selector, "rows": 1, "list_sha256": hash}));
+
+    // No record, no rows: whoever holds the log holds up the record, for some seconds at most.
+    let holder = world.superuser().await;
+    holder.batch_execute("BEGIN; SELECT FROM pii_vault.audit_head FOR UPDATE").await.unwrap();
+    assert_eq!(sqlstate(&redrive, RECORD).await.as_deref(), Some("55P03"));
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(world.count("pii_vault.redrive_jobs").await, 1);
+    let ids = format!("NULL, NULL, array_fill('{}'::uuid, ARRAY[1001])", ids[0]);
+    let many = RECORD.replace("NULL, NULL, '{}'", &ids);
+    redrive.batch_execute(&many).await.unwrap();
+    assert_eq!(world.log("redrive").await[1]["details"]["selector"], Value::Null, "too long to be of use");
 }

@@ -22,8 +22,8 @@ use crate::keyring::KeyLimits;
 const EXAMPLES: &str = "\
 Opens dead letters, parses them with the rules of this version, and stores those that pass as
 events, with the day and message id that they came with. What does not pass stays a dead letter.
-Before anything is opened, a committed row of pii_vault.redrive_jobs says who reads which letters,
-and why. It can be interrupted and run again, and run twice at once.
+Before anything is opened, a committed row of the audit log says who reads which letters, and why.
+It can be interrupted and run again, and run twice at once.
 
 The login needs the role pii_vault_redrive. The AWS identity needs kms:Decrypt on the dead-letter
 and token keys, and kms:GenerateDataKey on the data key.
@@ -156,8 +156,8 @@ impl fmt::Display for Shown {
                 writeln!(f, "  {}  {}  {}", letter.message_id, letter.create_date, letter.why)?;
             }
         }
-        for job in &report.jobs {
-            writeln!(f, "recorded as       {job}")?;
+        for (job, seq) in report.jobs.iter().zip(&report.audit_seqs) {
+            writeln!(f, "recorded as       {job}, row {seq} of the audit log")?;
         }
         if *stopped {
             writeln!(f, "stopped before the end; run it again for the rest")?;

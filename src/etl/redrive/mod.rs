@@ -29,7 +29,7 @@ use crate::db::hold::Hold;
 use crate::db::redrive::{self, JOB_AGE, JOB_ROWS, Position, Selection};
 use crate::db::sealing_keys::Seals;
 use crate::db::{DbError, Fault, Pool, hold, login_events, vault};
-use crate::domain::VaultId;
+use crate::domain::{AccessRefusal, VaultId};
 use crate::keyring::{KeyLimits, KeyringError, Openers, SealingKeys, TokenKeys};
 use page::Page;
 
@@ -72,6 +72,7 @@ pub async fn run<W: KeyWrapper>(
         let most = u16::try_from(left).unwrap_or(u16::MAX).min(JOB_ROWS);
         let Some(job) = redrive.record(after, most).await? else { break };
         report.jobs.push(job.id.to_string());
+        report.audit_seqs.push(job.seq);
         let selected_before = report.selected;
         let complete = redrive.work_off(&job, &mut after, report, &stop, &mut progress).await?;
         left = left.saturating_sub(report.selected - selected_before);
@@ -97,6 +98,7 @@ struct Redrive<W> {
 /// A job that is recorded and armed.
 struct Job {
     id: Uuid,
+    seq: i64,
     rows: i32,
     recorded: Instant,
 }
@@ -134,10 +136,11 @@ impl<W: KeyWrapper> Redrive<W> {
         });
         let Some(id) = id.await? else { return Ok(None) };
         let recorded = Instant::now();
-        let rows = self
+        let armed = self
             .outages
             .wait_out(may_pass, || async { Ok::<_, EtlError>(redrive::arm(&mut *self.pool.get().await?, id).await?) });
-        Ok(Some(Job { id, rows: rows.await?, recorded }))
+        let armed = armed.await?;
+        Ok(Some(Job { id, seq: armed.seq, rows: armed.row_count, recorded }))
     }
 
     /// Page by page to the end of the list (`true`), or until the run is told to stop or the job is halfway to being
@@ -213,11 +216,12 @@ impl<W: KeyWrapper> Redrive<W> {
     }
 }
 
-/// Whether to wait. Unlike in ingestion, a refusal by PostgreSQL is the end: somebody is there to read it.
+/// Whether to wait, for a checkpoint too. Unlike in ingestion, a refusal by PostgreSQL is the end: somebody is there to read it.
 fn may_pass(error: &EtlError) -> bool {
     match error {
         EtlError::Db(error) | EtlError::Key(KeyringError::Db(error)) => {
-            error.is_transient() && error.fault() != Fault::Refused
+            error.refusal() == Some(AccessRefusal::NoCheckpoint)
+                || error.is_transient() && error.fault() != Fault::Refused
         }
         EtlError::Key(error) => error.is_transient(),
         _ => false,

@@ -18,6 +18,8 @@ const LISTED: usize = 1000;
 pub struct Report {
     /// The recorded jobs, in order.
     pub jobs: Vec<String>,
+    /// Their rows of the audit log.
+    pub audit_seqs: Vec<i64>,
     /// Dead letters of their lists, as far as the run got.
     pub selected: u64,
     /// Became rows, and were marked.

@@ -6,6 +6,7 @@ mod events;
 mod gate;
 mod in_process;
 mod letters;
+mod log;
 mod messages;
 mod opened;
 mod queue;
