@@ -196,6 +196,8 @@ async fn no_login_may_ingest_and_read_through_whatever_roles() {
     let (id, other) = (&world.id, World::empty().await);
     let sql = format!(
         "CREATE ROLE direct_{id} LOGIN; GRANT pii_vault_ingest, pii_vault_unmask TO direct_{id};
+         GRANT pii_vault_unmask TO lookup_{id};
+         GRANT CONNECT ON DATABASE test_{id} TO lookup_{id};
          CREATE ROLE middle_{id} NOINHERIT; GRANT pii_vault_analyst TO middle_{id};
          CREATE ROLE nested_{id} LOGIN NOINHERIT; GRANT pii_vault_ingest, middle_{id} TO nested_{id};
          CREATE ROLE elsewhere_{id} LOGIN; GRANT pii_vault_ingest, pii_vault_analyst TO elsewhere_{id};
@@ -205,18 +207,12 @@ async fn no_login_may_ingest_and_read_through_whatever_roles() {
     );
     world.sql.batch_execute(&sql).await.unwrap();
     let found = doctor(&world).exits(1);
-    assert_found(
-        &found,
-        "ingest-and-read",
-        "fail",
-        &format!("direct_{id} holds pii_vault_ingest and pii_vault_unmask"),
-    );
-    assert_found(
-        &found,
-        "ingest-and-read",
-        "fail",
-        &format!("nested_{id} holds pii_vault_ingest and pii_vault_analyst"),
-    );
+    for (login, one, other) in
+        [("direct", "ingest", "unmask"), ("nested", "ingest", "analyst"), ("lookup", "lookup", "unmask")]
+    {
+        let told = format!("{login}_{id} holds pii_vault_{one} and pii_vault_{other}");
+        assert_found(&found, "ingest-and-read", "fail", &told);
+    }
     assert!(!found.stdout.contains("elsewhere"), "who cannot connect holds nothing here: {}", found.stdout);
 }
 
