@@ -19,7 +19,7 @@
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
+//! - [`etl`], [`lookup`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
@@ -33,4 +33,5 @@ pub mod domain;
 pub mod etl;
 pub mod init;
 pub mod keyring;
+pub mod lookup;
 pub mod retention;

@@ -5,6 +5,7 @@ use crate::db::migrations::MigrationError;
 use crate::etl::EtlError;
 use crate::init::InitError;
 use crate::keyring::KeyringError;
+use crate::lookup::LookupError;
 
 /// What the exit status of a command means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +31,24 @@ impl ExitStatus {
         if let Some(InitError::Migration(MigrationError::NotOurs { .. })) = error.downcast_ref() {
             return Self::Refused;
         }
-        let key = match (error.downcast_ref::<EtlError>(), error.downcast_ref::<InitError>()) {
-            (Some(EtlError::Key(key)), _) | (_, Some(InitError::Key(key))) => Some(key),
-            _ => None,
-        };
-        match key {
+        match key_error(error) {
             Some(KeyringError::Commitment { .. }) => Self::IntegrityBroken,
             _ => Self::Failed,
         }
+    }
+}
+
+/// What went wrong with a key, whichever command it was.
+fn key_error(error: &anyhow::Error) -> Option<&KeyringError> {
+    if let Some(EtlError::Key(key)) = error.downcast_ref() {
+        return Some(key);
+    }
+    if let Some(InitError::Key(key)) = error.downcast_ref() {
+        return Some(key);
+    }
+    match error.downcast_ref() {
+        Some(LookupError::Key(key)) => Some(key),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ mod etl;
 mod exit;
 mod init;
 mod logging;
+mod lookup;
 mod output;
 mod progress;
 mod refusal;
@@ -16,6 +17,7 @@ mod signals;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use exit::ExitStatus;
@@ -29,6 +31,7 @@ Examples:
   pii-vault etl run --drain --output json drain it once, summary as JSON
   pii-vault etl dead-letters list         what could not be stored, and why
   pii-vault etl dead-letters redrive --all --note 'after the upgrade'
+  pii-vault lookup ip --reason TEXT --case ID < addresses.txt    the tokens of values
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -73,6 +76,8 @@ enum Command {
     /// Ingest login events
     #[command(subcommand)]
     Etl(etl::Command),
+    /// Turn addresses or device ids into the tokens that analysts see, on the record
+    Lookup(lookup::Args),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
     /// Check the vault, its roles, keys and servers, and say what to do
@@ -92,6 +97,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Init(args) => init::run(args, cli.output).await,
             Command::Etl(command) => etl::run(command, cli.output).await,
+            Command::Lookup(args) => lookup::run(args, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
             Command::Doctor(args) => doctor::run(args, cli.output).await,
         }
@@ -114,7 +120,26 @@ fn refuse(error: &clap::Error) -> ! {
         output::complain("For more information, try '--help'.");
         std::process::exit(2);
     }
+    let looks_up = std::env::args_os().any(|arg| arg == "lookup");
+    if looks_up && quotes_an_operand(error) {
+        output::complain(
+            "error: an argument is not understood; it is not repeated here, as it could be a value. Values go to \
+             standard input: pii-vault lookup ip --reason TEXT --case ID < addresses.txt",
+        );
+        output::complain("For more information, try '--help'.");
+        std::process::exit(2);
+    }
     error.exit()
+}
+
+fn quotes_an_operand(error: &clap::Error) -> bool {
+    match error.kind() {
+        ErrorKind::UnknownArgument => true,
+        ErrorKind::InvalidValue => error
+            .get(ContextKind::InvalidArg)
+            .is_some_and(|arg| matches!(arg, ContextValue::String(name) if name == "<FIELD>")),
+        _ => false,
+    }
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {

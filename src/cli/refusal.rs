@@ -39,10 +39,9 @@ fn sentences(refusal: AccessRefusal) -> (&'static str, &'static str) {
             "an administrator sets one: pii-vault access policy set --alone-limit 10 --approvals 1",
         ),
         AccessRefusal::CaseForm => ("the case id has not the form that policy asks for", SHOW_POLICY),
-        AccessRefusal::NoSelector => (
-            "nothing says which rows",
-            "name events, users or tokens, or both ends of a range of days",
-        ),
+        AccessRefusal::NoSelector => {
+            ("nothing says which rows", "name events, users or tokens, or both ends of a range of days")
+        }
         AccessRefusal::TooManyRows => {
             ("the selection has more than 100,000 rows", "narrow it by --since and --until, and unmask part by part")
         }
@@ -71,7 +70,9 @@ fn sentences(refusal: AccessRefusal) -> (&'static str, &'static str) {
         AccessRefusal::Revoked => ("your grant for this case was revoked", ASK),
         AccessRefusal::Expired => ("the time of your grant is over", ASK),
         AccessRefusal::OtherCase => ("the grant is for another case", LIST),
-        AccessRefusal::OtherFields => ("the grant does not have all of these fields", "narrow by --fields, or ask anew"),
+        AccessRefusal::OtherFields => {
+            ("the grant does not have all of these fields", "narrow by --fields, or ask anew")
+        }
         AccessRefusal::UsedUp => ("your grant has fewer values left than this would open", ASK),
         AccessRefusal::AloneLimit => ("it is more than one officer may open alone in 24 hours", ASK),
         AccessRefusal::Stale => ("the receipt is older than 10 minutes", "start again for what is missing"),

@@ -14,6 +14,7 @@ mod error;
 pub mod hold;
 pub mod inspect;
 pub mod login_events;
+pub mod lookups;
 pub mod migrations;
 pub mod months;
 pub mod redrive;

@@ -114,6 +114,7 @@ async fn no_log_file_or_table_holds_what_was_sent() {
         ("LC_ALL", "C"),
     ];
     world.send(bodies()).await;
+    world.sql.batch_execute("SELECT pii_vault.set_policy(NULL, NULL, NULL, NULL, NULL, 'x')").await.unwrap();
 
     // Held up in the middle of a batch: what the system shows of the process, and what PostgreSQL shows of its work.
     let blocker = world.superuser().await;
@@ -164,6 +165,15 @@ async fn no_log_file_or_table_holds_what_was_sent() {
         assert_clean("what a file's run and doctor tell", told.stdout.as_bytes());
         assert_clean("their logs", told.stderr.as_bytes());
     }
+    for (field, values) in [("ip", &CANARIES[..2]), ("device-id", &CANARIES[2..])] {
+        let args = ["lookup", field, "--reason", "x", "--case", "C-1"];
+        let told = world.pii_vault_given(Who::Lookup, &args, &env, values.join("\n").as_bytes()).finish().done();
+        assert_clean("tokens", told.stdout.as_bytes());
+        assert_clean("the log of a look-up", told.stderr.as_bytes());
+    }
+    let args = ["lookup", "ip", "--reason", "x", "--case", "C-1"];
+    let told = world.pii_vault_given(Who::Lookup, &args, &env, CANARIES.join("\n").as_bytes()).finish().exits(2);
+    assert_clean("what is told of lines that are no value", told.stderr.as_bytes());
     fs::remove_file(&input).unwrap();
     assert_eq!(world.count("pii_vault.login_events WHERE create_date = '2026-01-01'").await, 4, "the file was read");
 

@@ -39,6 +39,8 @@ mod identities;
 mod in_the_database;
 mod ingest_role;
 mod init;
+mod lookup;
+mod lookup_role;
 mod partitions;
 mod repair_default;
 mod retention;

@@ -1,4 +1,4 @@
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,16 @@ impl World {
 
     pub(crate) fn pii_vault_with(&self, who: Who, args: &[&str], env: &[(&str, &str)]) -> Running {
         self.start(self.command(who, args).envs(env.iter().copied()), args)
+    }
+
+    /// Starts `pii-vault` and gives it `input` on its standard input.
+    pub(crate) fn pii_vault_given(&self, who: Who, args: &[&str], env: &[(&str, &str)], input: &[u8]) -> Running {
+        let mut command = self.command(who, args);
+        let mut running = self.start(command.envs(env.iter().copied()).stdin(Stdio::piped()), args);
+        let mut stdin = running.child.as_mut().and_then(|child| child.stdin.take()).expect("piped");
+        // One that refuses before it reads hangs up.
+        let _ = stdin.write_all(input);
+        running
     }
 
     /// Starts `pii-vault etl run --output json` by a shell script, where it is `"$0" "$@"`.
