@@ -49,6 +49,33 @@ async fn init_ingestion_and_redrive_do_with_the_rights_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn lookup_makes_tokens_as_itself_and_no_other_person_does() {
+    let (world, mut scene) = (World::empty().await, Scene::new().await);
+    let [init] = scene.identities(&["init"], Sides::Iam).try_into().ok().expect("one");
+    let made = run(&world, &scene, &init, Who::Administrator, &["init", "--output", "json"]).done().json();
+    scene.vault = made["vault"].as_str().and_then(|vault| vault.parse().ok()).expect("a vault id");
+    scene.put_key_policies().await;
+    world.make_login(Who::Lookup).await;
+    world.sql.batch_execute("SELECT pii_vault.set_policy(NULL, NULL, NULL, NULL, NULL, 'x')").await.expect("a policy");
+
+    let names = ["lookup", "unmask", "auditor", "notary", "rewrap-token"];
+    let identities = scene.identities(&names, Sides::Both);
+    for (name, keys) in names.iter().zip(&identities) {
+        let args = ["lookup", "ip", "--reason", "x", "--case", "C-1", "--output", "json"];
+        let finished = run_given(&world, &scene, keys, Who::Lookup, &args, b"192.0.2.1\n192.0.2.2");
+        if *name == "lookup" {
+            assert_eq!(finished.done().json().as_array().map(Vec::len), Some(2));
+        } else {
+            let refused = finished.exits(1);
+            assert_told(&refused, "kms:Decrypt");
+            assert_eq!(refused.stdout, "", "{name}");
+        }
+    }
+    assert_eq!(world.count("pii_vault.audit_log WHERE action = 'lookup'").await, 5);
+    assert_eq!(world.count("pii_vault.audit_log WHERE action = 'lookup_tokens'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_wrong_identity_is_told_so_and_changes_nothing() {
     let (world, scene) = (World::empty().await, Scene::new().await);
     let [init, ingestion] = scene.identities(&["init", "ingestion"], Sides::Iam).try_into().ok().expect("two");
@@ -88,11 +115,15 @@ async fn init_makes_the_keys_under_the_policy_for_that() {
 }
 
 fn run(world: &World, scene: &Scene, keys: &Keys, who: Who, args: &[&str]) -> Finished {
+    run_given(world, scene, keys, who, args, b"")
+}
+
+fn run_given(world: &World, scene: &Scene, keys: &Keys, who: Who, args: &[&str], input: &[u8]) -> Finished {
     let mut environment = scene.account.environment(keys);
     environment.push(("PII_VAULT_QUEUE_URL", scene.queue_url.clone()));
     environment.extend(Resource::KMS_KEYS.map(|key| (variable(key), scene.arns[&key].clone())));
     let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    world.pii_vault_with(who, args, &environment).finish()
+    world.pii_vault_given(who, args, &environment, input).finish()
 }
 
 fn variable(key: Resource) -> &'static str {
