@@ -252,3 +252,23 @@ async fn nothing_is_lost_or_read_while_kms_is_away() {
     assert!(failed.stdout.contains("selected          0"), "{}", failed.stdout);
     assert_eq!(counts(&redrive(&world, &["--all"])), [1, 1, 0, 0, 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_policy_asks_for_checkpoints_it_waits_for_one_and_is_refused_without() {
+    let world = World::vault().await;
+    world.set_aside([login(1).to_string()]).await;
+    world.sql.batch_execute("SELECT pii_vault.set_policy(NULL, NULL, NULL, NULL, 'required', 'x')").await.unwrap();
+    let refused = start(&world, &["--all", "--note", "x", "--patience", "1s"]).finish().exits(3);
+    assert_eq!(counts(&refused.json()), [0, 0, 0, 0, 0]);
+    assert!(
+        refused.stderr.contains("(no_checkpoint)") && refused.stderr.contains("audit notary"),
+        "{}",
+        refused.stderr
+    );
+
+    let mut waiting = start(&world, &["--all", "--note", "x"]);
+    waiting.wait_for_log("no_checkpoint");
+    let sign = "INSERT INTO pii_vault.checkpoints SELECT seq, hash, hash, now(), 'key', hash FROM pii_vault.audit_head";
+    world.sql.batch_execute(sign).await.unwrap();
+    assert_eq!(counts(&waiting.finish().done().json()), [1, 1, 0, 0, 0]);
+}

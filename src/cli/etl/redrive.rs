@@ -12,10 +12,12 @@ use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
+use crate::cli::refusal::refused;
 use crate::cli::signals::stop_on_signal;
 use crate::db::Role;
 use crate::db::redrive::{Selection, count};
 use crate::domain::Reason;
+use crate::etl::EtlError;
 use crate::etl::redrive::{self, Options, Report};
 use crate::keyring::KeyLimits;
 
@@ -111,6 +113,12 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     // written.
     let shown = Shown { stopped: stop.is_cancelled(), report };
     let written = output::result(format, &shown, &shown);
+    if let Err(EtlError::Db(error)) = &result
+        && let Some(refusal) = error.refusal()
+    {
+        written?;
+        return refused(refusal, OutputFormat::Human);
+    }
     result.context("redrive stopped; what was not redriven is still a dead letter, run it again")?;
     written?;
     Ok(if shown.report.did_not_open > 0 { ExitStatus::IntegrityBroken } else { ExitStatus::Done })
