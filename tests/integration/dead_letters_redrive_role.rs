@@ -1,5 +1,7 @@
 //! The rule is the database's: what the role of redriving gets, and is refused, with raw SQL.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -259,4 +261,27 @@ async fn the_log_says_who_reads_which_letters_and_why() {
     let many = RECORD.replace("NULL, NULL, '{}'", &ids);
     redrive.batch_execute(&many).await.unwrap();
     assert_eq!(world.log("redrive").await[1]["details"]["selector"], Value::Null, "too long to be of use");
+}
+
+/// Else whoever holds a dead letter, or a key, would hold up everybody who records.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_letter_to_settle_does_not_hold_the_log() {
+    let world = World::vault().await;
+    world.set_aside(["{"]).await;
+    let (one, two) = (world.connect(Who::Redrive).await, world.connect(Who::Redrive).await);
+    let job = record(&one).await;
+    assert_eq!(arm(&one, job).await, None);
+    let holder = world.superuser().await;
+    holder.batch_execute("BEGIN; SELECT FROM pii_vault.dead_letters FOR UPDATE").await.unwrap();
+    let settle =
+        format!("SELECT pii_vault.settle_redrive('{job}', '{{1}}', '{{did_not_open}}', '{{NULL}}', '{{NULL}}')");
+    let (settled, ()) = tokio::join!(sqlstate(&one, &settle), async {
+        let waits = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while world.count(waits).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        record(&two).await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    });
+    assert_eq!((settled, world.log("redrive_page").await.len()), (None, 1));
 }
