@@ -84,6 +84,9 @@ COMMENT ON TABLE pii_vault.audit_head IS
     'The last row of the log. Who appends locks it, so that there is one chain, and quotas are counted by one at a time';
 INSERT INTO pii_vault.audit_head (seq, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
 
+CREATE TABLE pii_vault.audit_turn ();
+COMMENT ON TABLE pii_vault.audit_turn IS 'Always empty. Who appends to the log locks it first: a queue that is served in order';
+
 CREATE FUNCTION pii_vault.refuse_change() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp

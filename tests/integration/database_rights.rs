@@ -64,6 +64,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("table access_revocations", &["auditor SELECT"]),
     ("table audit_head", &["auditor SELECT"]),
     ("table audit_log", &["auditor SELECT"]),
+    ("table audit_turn", &[]),
     ("table checkpoints", &["auditor SELECT"]),
     (
         "table data_keys",
