@@ -51,7 +51,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 'no_policy';
     END IF;
-    IF (char_length(reason) BETWEEN 1 AND 1000 AND btrim(reason) <> '' AND array_position(fields, NULL) IS NULL
+    IF (char_length(reason) BETWEEN 1 AND 1000 AND reason ~ '[^[:space:]]' AND array_position(fields, NULL) IS NULL
         AND cardinality(fields) > 0) IS NOT TRUE
     THEN
         RETURN 'malformed';

@@ -22,12 +22,15 @@ RETURNS TABLE (create_date date, event_id uuid)
 LANGUAGE sql STABLE
 AS $$
     SELECT e.create_date, e.event_id
-    FROM generate_series(
-        (SELECT greatest(min(x.create_date), since) FROM pii_vault.login_events AS x)::timestamp,
-        (SELECT least(max(x.create_date), until) FROM pii_vault.login_events AS x)::timestamp,
-        interval '1 day'
-    ) AS day
-    JOIN pii_vault.login_events AS e ON e.create_date = day::date AND e.event_id = ANY (event_ids)
+    FROM (SELECT min(x.create_date) AS first, max(x.create_date) AS last FROM pii_vault.login_events AS x) AS stored
+    -- Dates alone: timestamps end before they do, and no distance to an infinite one is taken.
+    CROSS JOIN LATERAL (
+        SELECT greatest(stored.first, least(since, stored.last)) AS first,
+            least(stored.last, greatest(until, stored.first)) AS last
+    ) AS wanted
+    CROSS JOIN LATERAL generate_series(0, wanted.last - wanted.first) AS day
+    JOIN pii_vault.login_events AS e ON e.create_date = wanted.first + day AND e.event_id = ANY (event_ids)
+    WHERE (since IS NULL OR e.create_date >= since) AND (until IS NULL OR e.create_date <= until)
 $$;
 
 -- SHA-256 of the list, in the order of its ordinals: ASCII YYYY-MM-DD and the 16 bytes of the id, each after its length.
@@ -130,11 +133,16 @@ DECLARE
     receipt constant uuid := gen_random_uuid();
     dry constant boolean := coalesce(record_unmask.dry_run, false);
     asked constant pii_vault.sealed_field[] := pii_vault.distinct_fields(record_unmask.fields);
-    events constant uuid[] := coalesce(record_unmask.event_ids, '{}');
-    users constant text[] := coalesce(record_unmask.user_ids, '{}');
-    ips constant text[] := coalesce(record_unmask.masked_ips, '{}');
-    devices constant text[] := coalesce(record_unmask.masked_device_ids, '{}');
+    -- Whatever the dimensions and bounds, and where it is NULL: a plain list.
+    events constant uuid[] := ARRAY(SELECT v FROM unnest(record_unmask.event_ids) AS v);
+    users constant text[] := ARRAY(SELECT v FROM unnest(record_unmask.user_ids) AS v);
+    ips constant text[] := ARRAY(SELECT v FROM unnest(record_unmask.masked_ips) AS v);
+    devices constant text[] := ARRAY(SELECT v FROM unnest(record_unmask.masked_device_ids) AS v);
     selectors constant integer := cardinality(events) + cardinality(users) + cardinality(ips) + cardinality(devices);
+    -- No user id or token is longer. Kept in the log, it could be made to fail, by a digit more or less of what was found.
+    usable constant boolean := selectors <= 1000 AND NOT EXISTS (
+        SELECT FROM unnest(users || ips || devices) AS v WHERE v IS NULL OR octet_length(v) > 512
+    ) AND array_position(events, NULL) IS NULL;
     slot pii_vault.token_slot;
     days date[];
     ids uuid[];
@@ -146,7 +154,7 @@ DECLARE
 BEGIN
     SELECT v.active_slot INTO STRICT slot FROM pii_vault.vault AS v;
     -- Before the lock, so that a long search holds up nobody; what is judged is read after it.
-    IF selectors BETWEEN 1 AND 1000 OR selectors = 0 AND since IS NOT NULL AND until IS NOT NULL THEN
+    IF usable AND (selectors > 0 OR since IS NOT NULL AND until IS NOT NULL) THEN
         SELECT array_agg(s.create_date), array_agg(s.event_id) INTO days, ids FROM (
             SELECT e.create_date, e.event_id
             FROM pii_vault.select_events(slot, users, ips, devices, since, until) AS e
@@ -167,9 +175,7 @@ BEGIN
     at := pii_vault.audit_lock();
     refusal := pii_vault.access_form(record_unmask.reason, record_unmask.case_id, asked);
     IF refusal IS NULL AND (
-        selectors > 1000 OR since > until OR NOT isfinite(since) OR NOT isfinite(until)
-        OR array_position(events, NULL) IS NOT NULL OR array_position(users, NULL) IS NOT NULL
-        OR array_position(ips, NULL) IS NOT NULL OR array_position(devices, NULL) IS NOT NULL
+        NOT usable OR since > until OR NOT isfinite(since) OR NOT isfinite(until)
     ) THEN
         refusal := 'malformed';
     ELSIF refusal IS NULL AND selectors = 0 AND (since IS NULL OR until IS NULL) THEN
@@ -190,7 +196,7 @@ BEGIN
         left(record_unmask.reason, 1000), left(record_unmask.case_id, 100),
         json_build_object(
             'fields', asked,
-            'selector', CASE WHEN selectors <= 1000 THEN json_build_object(
+            'selector', CASE WHEN usable THEN json_build_object(
                 'event_ids', events, 'user_ids', users, 'masked_ips', ips, 'masked_device_ids', devices,
                 'since', since, 'until', until
             ) END,

@@ -164,6 +164,7 @@ BEGIN
             SELECT FROM unnest(failed_ordinals) AS f
             WHERE (f BETWEEN own.settled_through + 1 AND settle_unmask.last) IS NOT TRUE
         )
+        OR (SELECT count(DISTINCT f) FROM unnest(failed_ordinals) AS f) <> cardinality(failed_ordinals)
     THEN
         RAISE 'this is no outcome of rows of the receipt' USING ERRCODE = 'invalid_parameter_value';
     END IF;
