@@ -1,3 +1,16 @@
+-- A session that took on a role keeps it until it ends, also when the login is no member any more.
+CREATE FUNCTION pii_vault.require_member(role name) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    IF pg_has_role(session_user, require_member.role, 'MEMBER') IS NOT TRUE THEN
+        RAISE 'this login is no member of %', require_member.role USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION pii_vault.require_member FROM PUBLIC;
+
 -- Every function that records begins with it, and judges by what it reads after it. Returns the time of the record.
 -- Waits at most 5 s, then it fails (55P03): for the lock on a table, which is one wait in one queue. A row that others
 -- lock and update is waited for anew after each of them, and lock_timeout counts each wait for itself.

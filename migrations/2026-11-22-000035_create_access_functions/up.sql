@@ -81,6 +81,7 @@ DECLARE
     asked constant pii_vault.sealed_field[] := pii_vault.distinct_fields(request_access.fields);
     policy pii_vault.access_policy;
 BEGIN
+    PERFORM pii_vault.require_member('pii_vault_unmask');
     request := gen_random_uuid();
     SELECT p.* INTO policy FROM pii_vault.access_policy AS p ORDER BY p.seq DESC LIMIT 1;
     refusal := pii_vault.access_form(request_access.reason, request_access.case_id, asked);
@@ -121,6 +122,7 @@ DECLARE
     asked pii_vault.access_grants;
     refusal pii_vault.access_refusal;
 BEGIN
+    PERFORM pii_vault.require_member('pii_vault_approver');
     SELECT g.* INTO asked FROM pii_vault.access_grants AS g WHERE g.id = decide_access.request;
     refusal := CASE
         WHEN asked.id IS NULL THEN 'unknown_request'

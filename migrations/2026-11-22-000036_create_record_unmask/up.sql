@@ -152,6 +152,7 @@ DECLARE
     alone_used bigint;
     seq bigint;
 BEGIN
+    PERFORM pii_vault.require_member('pii_vault_unmask');
     SELECT v.active_slot INTO STRICT slot FROM pii_vault.vault AS v;
     -- Before the lock, so that a long search holds up nobody; what is judged is read after it.
     IF usable AND (selectors > 0 OR since IS NOT NULL AND until IS NOT NULL) THEN

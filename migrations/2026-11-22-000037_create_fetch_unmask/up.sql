@@ -18,6 +18,7 @@ BEGIN
     THEN
         RAISE 'no committed receipt of this login' USING ERRCODE = 'insufficient_privilege';
     END IF;
+    PERFORM pii_vault.require_member(CASE own.kind WHEN 'lookup' THEN 'pii_vault_lookup' ELSE 'pii_vault_unmask' END);
     RETURN own;
 END
 $$;

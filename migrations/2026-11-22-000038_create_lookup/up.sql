@@ -11,6 +11,7 @@ DECLARE
     refusal pii_vault.access_refusal;
     seq bigint;
 BEGIN
+    PERFORM pii_vault.require_member('pii_vault_lookup');
     refusal := pii_vault.access_form(record_lookup.reason, record_lookup.case_id, asked);
     IF refusal IS NULL AND (record_lookup.value_count BETWEEN 1 AND 10000) IS NOT TRUE THEN
         refusal := 'too_many_values';

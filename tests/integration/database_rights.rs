@@ -45,6 +45,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function refuse_change", &[]),
     ("function repair_default", &[]),
     ("function request_access", &["unmask EXECUTE"]),
+    ("function require_member", &[]),
     ("function revoke_access", &["approver EXECUTE", "unmask EXECUTE"]),
     ("function select_events", &[]),
     ("function select_redrive", &["redrive EXECUTE"]),
