@@ -47,7 +47,8 @@ AS $$
     )::pii_vault.audit_origin
 $$;
 
--- Under the lock on the head, which the caller holds.
+-- Under the lock on the head, which the caller holds. What is planned here holds what is decided and what others wrote
+-- in their revocations, and a session can ask to be told of plans (here and in what begins a record).
 CREATE FUNCTION pii_vault.audit_append(
     at timestamptz, origin pii_vault.audit_origin, action pii_vault.audit_action, subject uuid,
     decision pii_vault.audit_decision, refusal pii_vault.access_refusal, reason text, case_id text, details json
@@ -55,6 +56,8 @@ CREATE FUNCTION pii_vault.audit_append(
 RETURNS bigint
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
+SET client_min_messages = 'error'
+SET debug_print_plan = off
 AS $$
 DECLARE
     head pii_vault.audit_head;

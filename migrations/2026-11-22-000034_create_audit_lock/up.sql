@@ -18,6 +18,8 @@ CREATE FUNCTION pii_vault.audit_lock() RETURNS timestamptz
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 SET lock_timeout = '5s'
+SET client_min_messages = 'error'
+SET debug_print_plan = off
 AS $$
 DECLARE
     revocation pii_vault.access_revocations;

@@ -127,6 +127,9 @@ SET search_path = pii_vault, pg_temp
 SET "TimeZone" = 'UTC'
 SET "DateStyle" = 'ISO, YMD'
 SET plan_cache_mode = force_custom_plan
+-- A plan that the session may see would hold the rows and the decision, before they are recorded.
+SET client_min_messages = 'error'
+SET debug_print_plan = off
 AS $$
 DECLARE
     most constant integer := 100000;

@@ -3,6 +3,8 @@ CREATE FUNCTION pii_vault.record_lookup(field pii_vault.sealed_field, value_coun
 RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
+SET client_min_messages = 'error'
+SET debug_print_plan = off
 AS $$
 DECLARE
     receipt constant uuid := gen_random_uuid();
