@@ -25,7 +25,7 @@ if [ -n "${TLS_KEY-}" ]; then
     unset TLS_KEY
 fi
 exec "$1/postgres" -D data -p "$2" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=300 -c "ssl=$ssl" </dev/null
+    -c max_connections=300 -c max_prepared_transactions=20 -c "ssl=$ssl" </dev/null
 "#;
 
 /// PostgreSQL on a loopback port. It has no socket file, and the one of a stack knows passwords alone (SCRAM).

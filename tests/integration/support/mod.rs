@@ -11,6 +11,7 @@ mod messages;
 mod opened;
 mod queue;
 mod sql;
+pub(crate) mod unmask;
 
 use std::process::Command;
 use std::sync::LazyLock;
