@@ -29,8 +29,14 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    LOCK TABLE pii_vault.audit_turn IN SHARE UPDATE EXCLUSIVE MODE;
-    PERFORM FROM pii_vault.audit_head FOR UPDATE;
+    BEGIN
+        LOCK TABLE pii_vault.audit_turn IN SHARE UPDATE EXCLUSIVE MODE;
+        PERFORM FROM pii_vault.audit_head FOR UPDATE;
+    EXCEPTION WHEN lock_not_available THEN
+        -- With a word where a client can read it without reading the sentence.
+        RAISE 'another transaction holds the audit log'
+            USING ERRCODE = 'lock_not_available', CONSTRAINT = 'log_is_held';
+    END;
     -- Before what is recorded next, so that nothing is allowed after a revocation that the log shows. They are in force
     -- already: a hundred at a time, those of others first, so that nobody makes who is next chain thousands of her own.
     FOR revocation IN

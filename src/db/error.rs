@@ -19,6 +19,8 @@ pub enum Fault {
     Unreachable,
     /// Another transaction was in the way; trying again helps.
     Conflict,
+    /// Another transaction holds the audit log, and nothing is done that cannot be recorded.
+    LogHeld,
     /// The row breaks a rule of the schema.
     Constraint,
     /// PostgreSQL refused; its log says why.
@@ -40,7 +42,8 @@ impl DbError {
     /// starting, full, or read-only during a fail-over refuses too, and diesel does not tell its code.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.refusal.is_none() && matches!(self.fault, Fault::Unreachable | Fault::Conflict | Fault::Refused)
+        self.refusal.is_none()
+            && matches!(self.fault, Fault::Unreachable | Fault::Conflict | Fault::LogHeld | Fault::Refused)
     }
 
     /// Why a function of the vault's hands out nothing, where that is what happened.
@@ -74,6 +77,10 @@ impl fmt::Display for DbError {
         let what = match self.fault {
             Fault::Unreachable => "PostgreSQL is out of reach",
             Fault::Conflict => "another transaction was in the way",
+            Fault::LogHeld => {
+                "another transaction has held the audit log for some seconds, and what cannot be recorded is not done; \
+                 try again. `pii-vault doctor`, which an administrator runs, names who holds it"
+            }
             Fault::Constraint => "the schema refused a row",
             Fault::Refused => "PostgreSQL refused; its server log says why",
             Fault::Missing => "a row that must be there is missing; did `pii-vault init` run?",
@@ -87,14 +94,21 @@ impl std::error::Error for DbError {}
 
 /// The functions of the vault's say the word where PostgreSQL names a constraint: a client gets it without the sentence.
 fn refusal(error: &Error) -> Option<AccessRefusal> {
+    word(error).and_then(AccessRefusal::of_code)
+}
+
+/// What stands where PostgreSQL names a constraint.
+pub(super) fn word(error: &Error) -> Option<&str> {
     match error {
-        Error::DatabaseError(_, information) => information.constraint_name().and_then(AccessRefusal::of_code),
+        Error::DatabaseError(_, information) => information.constraint_name(),
         _ => None,
     }
 }
 
 fn fault(error: &Error) -> Fault {
     match error {
+        // By `audit_lock`; diesel does not tell SQLSTATE 55P03.
+        Error::DatabaseError(_, information) if information.constraint_name() == Some("log_is_held") => Fault::LogHeld,
         Error::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Fault::Unreachable,
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,
