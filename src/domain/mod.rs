@@ -8,6 +8,7 @@
 
 mod access_refusal;
 mod bounded_text;
+mod case_pattern;
 mod client_ip;
 mod create_date;
 mod device_id;
@@ -21,6 +22,7 @@ mod state;
 
 pub use access_refusal::AccessRefusal;
 pub use bounded_text::BoundedText;
+pub use case_pattern::{CasePattern, CasePatternError};
 pub use client_ip::ClientIp;
 pub use create_date::create_date;
 pub use device_id::DeviceId;
