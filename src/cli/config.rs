@@ -10,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 pub(super) use super::database::DatabaseArgs;
 use crate::aws::KmsKeys;
+use crate::domain::Field;
 
 /// The command line is to blame: exit status 2.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         return Ok(Duration::from_secs(seconds));
     }
     humantime::parse_duration(text).map_err(|_| "a duration is a number of seconds, or like 90s, 5m, 24h")
+}
+
+/// Why, for the audit log.
+pub(super) fn reason(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() || text.chars().count() > 1000 {
+        return Err("a reason is 1 to 1000 characters, and not only spaces");
+    }
+    Ok(text.to_owned())
+}
+
+/// A field that is stored sealed.
+pub(super) fn field(name: &str) -> Result<Field, &'static str> {
+    Field::ALL.into_iter().find(|field| field.name() == name).ok_or("the fields are ip and device_id")
 }
 
 /// A count from 1 to `MAX`.

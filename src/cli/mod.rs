@@ -1,5 +1,6 @@
 //! The command line: reads configuration, wires adapters to use cases, prints. Each command is a file.
 
+mod access;
 mod config;
 mod database;
 mod database_login;
@@ -14,6 +15,7 @@ mod progress;
 mod refusal;
 mod retention;
 mod signals;
+mod table;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,7 @@ Examples:
   pii-vault etl dead-letters list         what could not be stored, and why
   pii-vault etl dead-letters redrive --all --note 'after the upgrade'
   pii-vault lookup ip --reason TEXT --case ID < addresses.txt    the tokens of values
+  pii-vault access list --state pending   requests that wait for an approval
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -78,6 +81,9 @@ enum Command {
     Etl(etl::Command),
     /// Turn addresses or device ids into the tokens that analysts see, on the record
     Lookup(lookup::Args),
+    /// Ask for grants to unmask, decide on them, and set the policy
+    #[command(subcommand)]
+    Access(access::Command),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
     /// Check the vault, its roles, keys and servers, and say what to do
@@ -98,6 +104,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, cli.output).await,
             Command::Etl(command) => etl::run(command, cli.output).await,
             Command::Lookup(args) => lookup::run(args, cli.output).await,
+            Command::Access(command) => access::run(command, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
             Command::Doctor(args) => doctor::run(args, cli.output).await,
         }

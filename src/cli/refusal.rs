@@ -36,7 +36,7 @@ fn sentences(refusal: AccessRefusal) -> (&'static str, &'static str) {
         ),
         AccessRefusal::NoPolicy => (
             "no policy is set, so nothing opens",
-            "an administrator sets one: pii-vault access policy set --alone-limit 10 --approvals 1",
+            "an administrator sets one: pii-vault access policy set --alone-limit 10 --approvals 1 --reason …",
         ),
         AccessRefusal::CaseForm => ("the case id has not the form that policy asks for", SHOW_POLICY),
         AccessRefusal::NoSelector => {
@@ -56,9 +56,10 @@ fn sentences(refusal: AccessRefusal) -> (&'static str, &'static str) {
         AccessRefusal::NotYours => {
             ("another asked for it", "who asked, or an approver, takes it back: pii-vault access revoke ID")
         }
-        AccessRefusal::AlreadyDecided => {
-            ("it was denied or revoked, or you have approved it already", "ask anew where it is still needed")
-        }
+        AccessRefusal::AlreadyDecided => (
+            "it was denied or revoked already, or you have approved it",
+            "pii-vault access list shows what became of it; who needs it still asks anew",
+        ),
         AccessRefusal::AlreadyGranted => {
             ("it has all approvals that it needs", "pii-vault access revoke ID takes the grant back")
         }

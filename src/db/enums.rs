@@ -1,6 +1,8 @@
 //! The SQL enums and the Rust types that they are.
 
-use crate::domain::{AccessRefusal, Field, KeyState, Member, Reason, TokenSlot};
+use crate::domain::{
+    AccessRefusal, AccessState, CheckpointPolicy, Field, KeyState, Member, Reason, TokenSlot, Verdict,
+};
 
 /// The SQL side: a marker type for each enum.
 pub(super) mod sql {
@@ -24,6 +26,9 @@ pub(super) mod sql {
         RedriveOutcome = "redrive_outcome",
         SealedField = "sealed_field",
         AccessRefusal = "access_refusal",
+        AccessState = "access_state",
+        AccessVerdict = "access_verdict",
+        CheckpointPolicy = "checkpoint_policy",
     );
 }
 
@@ -62,4 +67,7 @@ sql_enum!(TokenSlot = TokenSlot, TokenSlotProxy, TokenSlot::name);
 sql_enum!(Member = LoginMember, MemberProxy, Member::key);
 sql_enum!(Field = SealedField, FieldProxy, Field::name);
 sql_enum!(AccessRefusal = AccessRefusal, AccessRefusalProxy, AccessRefusal::code);
+sql_enum!(AccessState = AccessState, AccessStateProxy, AccessState::name);
+sql_enum!(Verdict = AccessVerdict, VerdictProxy, Verdict::name);
+sql_enum!(CheckpointPolicy = CheckpointPolicy, CheckpointPolicyProxy, CheckpointPolicy::name);
 sql_enum!(Reason = DeadLetterReason, ReasonProxy, Reason::code);

@@ -5,6 +5,8 @@
 //! than its [`TlsMode`] says.
 //! Not guaranteed: TLS under `TlsMode::Prefer`, the default, where the server has none. [`encryption`] tells.
 
+pub mod access_grants;
+pub mod access_policy;
 pub mod audit_log;
 mod connection;
 pub mod dead_letters;

@@ -6,6 +6,7 @@
 //!
 //! This layer imports nothing of ours.
 
+mod access;
 mod access_refusal;
 mod bounded_text;
 mod case_pattern;
@@ -20,6 +21,7 @@ mod month;
 mod refusal;
 mod state;
 
+pub use access::{AccessState, CheckpointPolicy, Verdict};
 pub use access_refusal::AccessRefusal;
 pub use bounded_text::BoundedText;
 pub use case_pattern::{CasePattern, CasePatternError};

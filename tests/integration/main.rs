@@ -12,6 +12,9 @@
 mod stack;
 mod support;
 
+mod access;
+mod access_policy;
+mod access_races;
 mod aws;
 mod canary;
 mod canary_panic;

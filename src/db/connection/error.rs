@@ -106,6 +106,15 @@ pub enum ConnectError {
         /// The role.
         role: &'static str,
     },
+    /// The login may take on none of the roles that would do.
+    #[error(
+        "this login may use none of the roles {roles}; as an administrator GRANT the one that fits to the login; \
+         if they are missing, `pii-vault init` makes them"
+    )]
+    Roles {
+        /// Their names.
+        roles: String,
+    },
 }
 
 impl ConnectError {

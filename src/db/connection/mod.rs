@@ -28,7 +28,7 @@ pub type Connection = AsyncPgConnection;
 pub enum Role {
     /// The administrator's own login; `init` changes roles by itself.
     Administrator,
-    /// `retention`, `doctor`
+    /// `retention`, `doctor`, `access policy set`
     Owner,
     /// `etl run`
     Ingest,
@@ -38,7 +38,7 @@ pub enum Role {
     Unmask,
     /// `lookup`
     Lookup,
-    /// `access approve`, `access deny`
+    /// `access approve`, `access deny`, `access revoke`
     Approver,
     /// `audit`
     Auditor,
@@ -171,17 +171,29 @@ impl Server {
     /// # Errors
     /// [`ConnectError`], each with what to do next.
     pub async fn connect(&self, role: Role) -> Result<Connection, ConnectError> {
+        self.connect_as_first(&[role]).await
+    }
+
+    /// Opens one connection under the first of these roles that the login may take on.
+    ///
+    /// # Errors
+    /// As [`Server::connect`].
+    pub async fn connect_as_first(&self, roles: &[Role]) -> Result<Connection, ConnectError> {
         let client = match self.log_in(false).await {
             // The password may have been rotated since it was read.
             Err(error) if error.is_refused_login() && self.0.login.changes() => self.log_in(true).await?,
             result => result?,
         };
         let broken = |error: tokio_postgres::Error| ConnectError::of(&error, address(&self.0.config));
-        if let Some(role) = role.name() {
-            client.batch_execute(&format!("SET ROLE {role}; {DURABLE}")).await.map_err(|error| match error.code() {
-                Some(_) => ConnectError::Role { role },
-                None => broken(error),
-            })?;
+        // The administrator's own login is no role.
+        let names: Vec<_> = roles.iter().filter_map(|role| role.name()).collect();
+        if !names.is_empty() {
+            if !take_on(&client, &names).await.map_err(broken)? {
+                return Err(match names.as_slice() {
+                    [role] => ConnectError::Role { role },
+                    names => ConnectError::Roles { roles: names.join(", ") },
+                });
+            }
             let found = client.query_one(VAULT_EXISTS, &[]).await.map_err(broken)?;
             if !found.get::<_, bool>(0) {
                 return Err(ConnectError::NoVault);
@@ -211,6 +223,18 @@ impl Server {
         tokio::spawn(driver);
         Ok(client)
     }
+}
+
+/// Whether the login may take on one of these, the first of which it then has.
+async fn take_on(client: &tokio_postgres::Client, roles: &[&str]) -> Result<bool, tokio_postgres::Error> {
+    for role in roles {
+        match client.batch_execute(&format!("SET ROLE {role}; {DURABLE}")).await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.code().is_some() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 impl std::fmt::Debug for Server {

@@ -1,5 +1,6 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
+mod access;
 mod authority;
 mod command;
 mod events;
@@ -21,6 +22,7 @@ use pii_vault::aws::client;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
+pub(crate) use access::record;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
@@ -59,6 +61,8 @@ pub(crate) enum Who {
     /// Another one.
     Colleague,
     Approver,
+    /// Another one.
+    SecondApprover,
     Lookup,
     Auditor,
     /// No role and no right.
@@ -81,7 +85,7 @@ impl Who {
             Self::Analyst => Some("pii_vault_analyst"),
             Self::Redrive => Some("pii_vault_redrive"),
             Self::Officer | Self::Colleague => Some("pii_vault_unmask"),
-            Self::Approver => Some("pii_vault_approver"),
+            Self::Approver | Self::SecondApprover => Some("pii_vault_approver"),
             Self::Lookup => Some("pii_vault_lookup"),
             Self::Auditor => Some("pii_vault_auditor"),
         }
@@ -137,6 +141,7 @@ impl World {
             Who::Officer,
             Who::Colleague,
             Who::Approver,
+            Who::SecondApprover,
             Who::Lookup,
             Who::Auditor,
         ] {
