@@ -92,7 +92,16 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
             ingest_and_read(conn).await,
             "no login that uses the token key reads tokens or originals",
             Status::Fail,
-            "REVOKE one of the two: who uses the token key, and has the tokens, finds every IPv4 address",
+            "REVOKE one of the two: who ingests, redrives or looks up can use the token key, and with the tokens finds \
+             every IPv4 address",
+        ),
+        Finding::none_of(
+            "unmask-and-approve",
+            unmask_and_approve(conn).await,
+            "no login both unmasks and approves",
+            Status::Warn,
+            "REVOKE one of the two: nobody approves what they asked for themselves, but two such logins approve each \
+             other's",
         ),
         owners(access::owners(conn).await),
         Finding::none_of(
@@ -147,6 +156,11 @@ async fn ingest_and_read(conn: &mut Connection) -> Result<Vec<String>, DbError> 
         }
     }
     Ok(found)
+}
+
+async fn unmask_and_approve(conn: &mut Connection) -> Result<Vec<String>, DbError> {
+    let logins = access::hold_both(conn, "unmask", "approver").await?;
+    Ok(logins.into_iter().map(|login| format!("{login} holds pii_vault_unmask and pii_vault_approver")).collect())
 }
 
 fn owners(found: Result<Vec<String>, DbError>) -> Finding {

@@ -9,12 +9,14 @@ use crate::db::{Connection, DbError};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Seconds. A reader that is at it for longer can cost a month its partition.
 const LONG: i64 = 60;
+/// Seconds. Who waits to add to the audit log waits for as long.
+const BOUND: i64 = 5;
 
-/// Who holds up rows, or could hold up a partition.
-pub(super) async fn check(conn: &mut Connection) -> Finding {
+/// Who holds up rows, or could hold up a partition; and who holds up the audit log.
+pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
     match lasting(conn).await {
-        Ok(holders) => finding(&holders),
-        Err(error) => Finding::unchecked("blockers", &error),
+        Ok((rows, log)) => vec![finding(&rows), log_finding(&log)],
+        Err(error) => vec![Finding::unchecked("blockers", &error), Finding::unchecked("audit-log-lock", &error)],
     }
 }
 
@@ -29,17 +31,21 @@ pub(super) async fn prepared(conn: &mut Connection) -> Finding {
     )
 }
 
-async fn lasting(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
-    let first = blockers::holders(conn).await?;
-    if first.is_empty() {
-        return Ok(first);
+async fn lasting(conn: &mut Connection) -> Result<(Vec<Holder>, Vec<Holder>), DbError> {
+    let (rows, log) = (blockers::holders(conn).await?, blockers::log_holders(conn).await?);
+    if rows.is_empty() && log.is_empty() {
+        return Ok((rows, log));
     }
     tokio::time::sleep(PAUSE).await;
-    let mut second = blockers::holders(conn).await?;
+    let later = (blockers::holders(conn).await?, blockers::log_holders(conn).await?);
+    Ok((still(&rows, later.0), still(&log, later.1)))
+}
+
+fn still(first: &[Holder], mut second: Vec<Holder>) -> Vec<Holder> {
     second.retain(|holder| {
         first.iter().any(|other| (other.pid, &other.transaction) == (holder.pid, &holder.transaction))
     });
-    Ok(second)
+    second
 }
 
 fn finding(holders: &[Holder]) -> Finding {
@@ -50,13 +56,28 @@ fn finding(holders: &[Holder]) -> Finding {
         (true, false) => (Status::Warn, long),
         (false, _) => (Status::Fail, in_the_way),
     };
+    bad("blockers", status, &named)
+}
+
+/// Whoever has it for a second is not at work: what is recorded takes milliseconds.
+fn log_finding(holders: &[Holder]) -> Finding {
+    const CHECK: &str = "audit-log-lock";
+    let named: Vec<_> = holders.iter().collect();
+    match holders.iter().any(|holder| holder.waiting > 0 || holder.seconds.is_some_and(|seconds| seconds > BOUND)) {
+        _ if holders.is_empty() => Finding::ok(CHECK, "nobody holds up the audit log"),
+        true => bad(CHECK, Status::Fail, &named),
+        false => bad(CHECK, Status::Warn, &named),
+    }
+}
+
+fn bad(check: &'static str, status: Status, named: &[&Holder]) -> Finding {
     let texts: Vec<_> = named.iter().map(|holder| text(holder)).collect();
     let pid = named.first().map_or(0, |holder| holder.pid);
     let advice = format!(
         "ask them to end the transaction, or end their session: SELECT pg_terminate_backend({pid}). \
          idle_in_transaction_session_timeout keeps it from coming back"
     );
-    Finding::bad("blockers", status, shortened(&texts), advice)
+    Finding::bad(check, status, shortened(&texts), advice)
 }
 
 fn text(holder: &Holder) -> String {
@@ -99,5 +120,13 @@ mod tests {
         assert_eq!(waited_for.status, Status::Fail);
         assert!(waited_for.detail.contains("process 7 (ann, psql)"), "{waited_for:?}");
         assert!(waited_for.advice.is_some_and(|advice| advice.contains("pg_terminate_backend(7)")));
+    }
+    #[test]
+    fn who_has_the_log_for_long_is_in_the_way_of_all() {
+        assert_eq!(log_finding(&[]).status, Status::Ok);
+        assert_eq!(log_finding(&[holder(true, 0, Some(5))]).status, Status::Warn);
+        assert_eq!(log_finding(&[holder(true, 0, None)]).status, Status::Warn);
+        assert_eq!(log_finding(&[holder(true, 0, Some(6))]).status, Status::Fail);
+        assert_eq!(log_finding(&[holder(true, 1, None)]).status, Status::Fail);
     }
 }

@@ -1,5 +1,6 @@
 use super::finding::shortened;
 use super::{Finding, Status};
+use crate::db::access_policy::{self, AccessPolicy};
 use crate::db::inspect::contents::{self, Orphans, SAMPLE};
 use crate::db::{Connection, DbError, migrations};
 
@@ -8,7 +9,7 @@ const OLD_SEALING_KEY: i64 = 90;
 const OLD_TOKEN_KEY: i64 = 365;
 const MANY_DEAD_LETTERS: i64 = 100;
 
-/// The schema's version, the vault's row, the keys, and whether rows and keys go together.
+/// The schema's version, the vault's row, the keys, whether rows and keys go together, and what may be opened.
 pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
     vec![
         schema(migrations::versions(conn).await),
@@ -17,6 +18,7 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
         sealing_keys(contents::sealing_key_ages(conn).await),
         orphans(contents::orphans(conn).await),
         dead_letters(contents::dead_letters(conn).await),
+        policy(access_policy::current(conn).await),
     ]
 }
 
@@ -132,6 +134,23 @@ fn dead_letters(counts: Result<Vec<(String, i64)>, DbError>) -> Finding {
             Status::Warn,
             format!("{total}: {}", shortened(&by_reason)),
             "has a producer changed its messages? `pii-vault etl dead-letters list` shows reason and member of each",
+        ),
+    }
+}
+
+fn policy(policy: Result<Option<AccessPolicy>, DbError>) -> Finding {
+    const CHECK: &str = "access-policy";
+    match policy {
+        Err(error) => Finding::unchecked(CHECK, &error),
+        Ok(Some(policy)) => Finding::ok(
+            CHECK,
+            format!("{} values alone in 24 hours, {} approvals for more", policy.alone_limit, policy.approvals),
+        ),
+        Ok(None) => Finding::bad(
+            CHECK,
+            Status::Warn,
+            "none is set, so nothing opens",
+            "set one, before an officer needs it: `pii-vault access policy set --reason …`",
         ),
     }
 }

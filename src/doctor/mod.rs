@@ -41,7 +41,8 @@ pub async fn examine(
 
 async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> {
     // First, as brief locks of others are told from lasting ones by looking twice.
-    let mut findings = vec![blockers::check(conn).await, blockers::prepared(conn).await];
+    let mut findings = blockers::check(conn).await;
+    findings.push(blockers::prepared(conn).await);
     findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
     findings.extend(access::check(conn).await);

@@ -8,6 +8,7 @@ use crate::support::{Finished, Who, World};
 /// A vault that none of the other tests' logins can connect to, as roles belong to the whole cluster.
 async fn lone_vault() -> World {
     let world = World::vault().await;
+    world.set_policy(&[]);
     let database = format!("test_{}", world.id);
     let sql = format!(
         "REVOKE CONNECT ON DATABASE {database} FROM PUBLIC;
@@ -48,7 +49,7 @@ async fn a_healthy_vault_is_all_ok() {
         world.pii_vault(Who::Administrator, &["doctor", "--output", "json", "--queue-url", ""]).finish().done();
     let findings = healthy.json();
     let findings = findings.as_array().unwrap();
-    assert!(findings.len() >= 27, "{}", findings.len());
+    assert!(findings.len() >= 30, "{}", findings.len());
     assert!(findings.iter().all(|finding| finding["status"] == "ok"), "{findings:#?}");
     assert_found(&healthy, "dead-letters", "ok", "invalid_json 1");
     assert_found(&healthy, "administrators", "ok", "administrator");
@@ -182,6 +183,7 @@ async fn each_fault_of_a_vault_is_found() {
         (letters, "dead-letters", "warn", "101: empty 101", 4, "DELETE FROM pii_vault.dead_letters"),
         ("SELECT public.add_events('2016-05-31', 7)", "keys-of-rows", "fail", "7 events name a data key, 7", 4, ""),
         ("", "default-partition", "warn", "7 rows of 2016-05", 4, ""),
+        ("DELETE FROM pii_vault.access_policy", "access-policy", "warn", "none is set", 4, ""),
     ] {
         world.sql.batch_execute(sql).await.unwrap();
         let found = doctor(&world).exits(exit);
@@ -196,23 +198,25 @@ async fn no_login_may_ingest_and_read_through_whatever_roles() {
     let (id, other) = (&world.id, World::empty().await);
     let sql = format!(
         "CREATE ROLE direct_{id} LOGIN; GRANT pii_vault_ingest, pii_vault_unmask TO direct_{id};
-         GRANT pii_vault_unmask TO lookup_{id};
-         GRANT CONNECT ON DATABASE test_{id} TO lookup_{id};
          CREATE ROLE middle_{id} NOINHERIT; GRANT pii_vault_analyst TO middle_{id};
          CREATE ROLE nested_{id} LOGIN NOINHERIT; GRANT pii_vault_ingest, middle_{id} TO nested_{id};
+         CREATE ROLE finder_{id} LOGIN; GRANT pii_vault_lookup, pii_vault_unmask TO finder_{id};
+         CREATE ROLE alone_{id} LOGIN; GRANT pii_vault_unmask, pii_vault_approver TO alone_{id};
          CREATE ROLE elsewhere_{id} LOGIN; GRANT pii_vault_ingest, pii_vault_analyst TO elsewhere_{id};
-         GRANT CONNECT ON DATABASE test_{id} TO direct_{id}, nested_{id};
+         GRANT CONNECT ON DATABASE test_{id} TO direct_{id}, nested_{id}, finder_{id}, alone_{id};
          GRANT CONNECT ON DATABASE test_{} TO elsewhere_{id}",
         other.id
     );
     world.sql.batch_execute(&sql).await.unwrap();
     let found = doctor(&world).exits(1);
     for (login, one, other) in
-        [("direct", "ingest", "unmask"), ("nested", "ingest", "analyst"), ("lookup", "lookup", "unmask")]
+        [("direct", "ingest", "unmask"), ("nested", "ingest", "analyst"), ("finder", "lookup", "unmask")]
     {
-        let told = format!("{login}_{id} holds pii_vault_{one} and pii_vault_{other}");
-        assert_found(&found, "ingest-and-read", "fail", &told);
+        let detail = format!("{login}_{id} holds pii_vault_{one} and pii_vault_{other}");
+        assert_found(&found, "ingest-and-read", "fail", &detail);
     }
+    let both = format!("alone_{id} holds pii_vault_unmask and pii_vault_approver");
+    assert_found(&found, "unmask-and-approve", "warn", &both);
     assert!(!found.stdout.contains("elsewhere"), "who cannot connect holds nothing here: {}", found.stdout);
 }
 
@@ -238,8 +242,7 @@ async fn who_blocks_is_named() {
     blocker.batch_execute("ROLLBACK").await.unwrap();
 
     // A reader whose age this login may not see.
-    let reader = world.sql.batch_execute("BEGIN; SELECT count(*) FROM user_logins").await;
-    reader.unwrap();
+    world.sql.batch_execute("BEGIN; SELECT count(*) FROM user_logins").await.unwrap();
     assert_found(&doctor(&world).exits(0), "blockers", "warn", "has held AccessShareLock on login_events");
 }
 

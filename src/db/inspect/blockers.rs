@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::super::{Connection, DbError};
 
-/// A transaction of another session that has locks in `login_events` or its partitions.
+/// A transaction of another session that has locks which others may wait for.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct Holder {
     /// Its process, for `pg_terminate_backend`.
@@ -32,12 +32,21 @@ pub struct Holder {
     pub seconds: Option<i64>,
 }
 
-/// All of them, at this instant.
+/// Those that have locks in `login_events` or its partitions, at this instant.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
     diesel::sql_query(HOLDERS).load(conn).await.map_err(DbError::during("reading locks"))
+}
+
+/// Those that keep others from adding to the audit log, at this instant: its head is locked by row, and who waits for
+/// that has the table's lock as well.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn log_holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
+    diesel::sql_query(LOG_HOLDERS).load(conn).await.map_err(DbError::during("reading locks"))
 }
 
 /// Transactions that were prepared and neither committed nor rolled back: their locks belong to no session.
@@ -68,6 +77,29 @@ const HOLDERS: &str = "\
         s.mode || ' on ' || s.relname AS lock, s.strength > 4 AS stops_rows, \
         (SELECT count(DISTINCT w.pid) FROM locks AS w WHERE NOT w.granted AND s.pid = ANY (pg_blocking_pids(w.pid))) \
             AS waiting, \
+        extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds \
+    FROM strongest AS s JOIN pg_stat_activity AS a USING (pid) \
+    WHERE a.usesysid IS NOT NULL ORDER BY s.strength DESC, s.pid";
+
+const LOG_HOLDERS: &str = "\
+    WITH locks AS ( \
+        SELECT l.pid, l.virtualtransaction, c.relname, l.mode, array_position(ARRAY['AccessShareLock', 'RowShareLock', \
+            'RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', \
+            'AccessExclusiveLock'], l.mode) AS strength, \
+            EXISTS (SELECT FROM pg_locks AS w WHERE w.pid = l.pid AND w.relation = l.relation \
+                AND (w.locktype = 'tuple' OR NOT w.granted)) AS waits \
+        FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_database AS d ON d.oid = l.database \
+        WHERE d.datname = current_database() AND l.pid <> pg_backend_pid() \
+            AND c.relnamespace = 'pii_vault'::regnamespace AND c.relname IN ('audit_head', 'audit_log') \
+    ), strongest AS ( \
+        SELECT DISTINCT ON (pid) * FROM locks \
+        WHERE NOT waits AND strength > CASE relname WHEN 'audit_head' THEN 1 ELSE 4 END \
+        ORDER BY pid, strength DESC, relname \
+    ) \
+    SELECT s.pid, s.virtualtransaction AS transaction, \
+        coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
+        'the lock of the audit log' AS lock, true AS stops_rows, \
+        (SELECT count(DISTINCT w.pid) FROM locks AS w WHERE w.waits) AS waiting, \
         extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds \
     FROM strongest AS s JOIN pg_stat_activity AS a USING (pid) \
     WHERE a.usesysid IS NOT NULL ORDER BY s.strength DESC, s.pid";
