@@ -18,6 +18,7 @@
 //! - [`domain`]: events, fields, ids; imports nothing of ours
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure
 //! - [`aws`] and [`db`]: adapters, which do not know each other
+//! - [`patience`]: waiting for a service that is away
 //! - [`keyring`]: wrapped row and KMS to a key in use
 //! - [`etl`], [`lookup`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
@@ -34,4 +35,5 @@ pub mod etl;
 pub mod init;
 pub mod keyring;
 pub mod lookup;
+pub mod patience;
 pub mod retention;
