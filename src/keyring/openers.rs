@@ -6,15 +6,13 @@ use crate::crypto::Opener;
 use crate::db::sealing_keys::{Seals, WrappedKey};
 use crate::domain::{KeyId, Purpose, VaultId};
 
-/// Keys that are kept unwrapped: one that was in use for a day takes some 2 MiB once it has opened its last step.
-const KEPT: usize = 16;
-
 /// Unwraps the keys of one purpose to open what they sealed, and keeps the latest, so that rows that come key by key
 /// ask KMS once for each.
 pub struct Openers<W> {
     wrapper: Arc<W>,
     vault: VaultId,
     purpose: Purpose,
+    most: usize,
     // The latest used comes last. That a key does not open is kept too.
     kept: Vec<(KeyId, Result<Opener, Unopenable>)>,
 }
@@ -34,9 +32,9 @@ pub enum Unopenable {
 }
 
 impl<W: KeyWrapper> Openers<W> {
-    /// No key yet.
-    pub fn new(wrapper: Arc<W>, vault: VaultId, opens: Seals) -> Self {
-        Self { wrapper, vault, purpose: opens.purpose(), kept: Vec::with_capacity(KEPT) }
+    /// No key yet, and `most` at once: one that was in use for a day takes some 2 MiB once it has opened its last step.
+    pub fn new(wrapper: Arc<W>, vault: VaultId, opens: Seals, most: usize) -> Self {
+        Self { wrapper, vault, purpose: opens.purpose(), most, kept: Vec::new() }
     }
 
     /// What opens under `key`, or why nothing does.
@@ -48,7 +46,7 @@ impl<W: KeyWrapper> Openers<W> {
             Some(index) => self.kept.remove(index),
             None => {
                 let unwrapped = self.unwrap(key).await?;
-                if self.kept.len() >= KEPT {
+                if !self.kept.is_empty() && self.kept.len() >= self.most {
                     drop(self.kept.remove(0));
                 }
                 (key.id, unwrapped)
@@ -90,6 +88,8 @@ mod tests {
     use crate::aws::GeneratedKey;
     use crate::crypto::{Commitment, SecretKey};
 
+    const KEPT: usize = 16;
+
     /// Unwraps a blob to a key of its first byte; 0 is out of reach and 1 was never wrapped.
     #[derive(Default)]
     struct Counting(AtomicUsize);
@@ -125,7 +125,7 @@ mod tests {
 
     fn openers() -> (Arc<Counting>, Openers<Counting>) {
         let kms = Arc::new(Counting::default());
-        (kms.clone(), Openers::new(kms, VaultId::random(), Seals::DeadLetters))
+        (kms.clone(), Openers::new(kms, VaultId::random(), Seals::DeadLetters, KEPT))
     }
 
     #[tokio::test]

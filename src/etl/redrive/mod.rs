@@ -33,6 +33,9 @@ use crate::domain::{AccessRefusal, VaultId};
 use crate::keyring::{KeyLimits, KeyringError, Openers, SealingKeys, TokenKeys};
 use page::Page;
 
+/// Dead-letter keys that are kept unwrapped.
+const KEYS: usize = 16;
+
 /// What to redrive, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -114,7 +117,7 @@ impl<W: KeyWrapper> Redrive<W> {
             })
             .await?;
         let data_keys = SealingKeys::new(pool.clone(), wrapper.clone(), vault, Seals::Values, options.key_limits);
-        let openers = Mutex::new(Openers::new(wrapper.clone(), vault, Seals::DeadLetters));
+        let openers = Mutex::new(Openers::new(wrapper.clone(), vault, Seals::DeadLetters, KEYS));
         Ok(Self {
             wrapper,
             pool,
