@@ -14,7 +14,7 @@ use crate::crypto::SecretKey;
 use crate::domain::{KeyId, Purpose, VaultId};
 
 /// The KMS keys: an alias (`alias/pii-vault-data`), id or ARN each.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct KmsKeys {
     /// Wraps data keys.
     pub data: String,
@@ -109,12 +109,12 @@ impl Kms {
     }
 
     /// KMS for one receipt of the audit log, under whose name its calls stand in CloudTrail: the app name, a part of
-    /// the user agent, is `pv-receipt-` and the receipt.
+    /// the user agent, is `pv-receipt-` and the receipt. It is for unwrapping: a wrapped key names its KMS key.
     #[must_use]
-    pub fn for_receipt(config: &aws_config::SdkConfig, keys: KmsKeys, receipt: Uuid) -> Self {
+    pub fn for_receipt(config: &aws_config::SdkConfig, receipt: Uuid) -> Self {
         let mut config = aws_sdk_kms::config::Builder::from(config);
         config.set_app_name(AppName::new(format!("pv-receipt-{receipt}")).ok());
-        Self::of(config, keys)
+        Self::of(config, KmsKeys::default())
     }
 
     fn of(config: aws_sdk_kms::config::Builder, keys: KmsKeys) -> Self {

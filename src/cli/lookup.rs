@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
-use super::config::{DatabaseArgs, KmsArgs, UsageError};
+use super::config::{DatabaseArgs, UsageError};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use super::refusal::refused;
@@ -45,8 +45,6 @@ pub(super) struct Args {
     case: String,
     #[command(flatten)]
     database: DatabaseArgs,
-    #[command(flatten)]
-    kms: KmsArgs,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -59,9 +57,9 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let server = args.database.server()?;
     let values = values(args.field.into())?;
     let mut conn = server.connect(Role::Lookup).await?;
-    let (config, keys) = (client::load().await, KmsKeys::from(args.kms));
+    let config = client::load().await;
     let purpose = Purpose { reason: args.reason, case: args.case };
-    let wrapper = |receipt| Kms::for_receipt(&config, keys, receipt);
+    let wrapper = |receipt| Kms::for_receipt(&config, receipt);
     let looked = lookup::run(&mut conn, wrapper, &values, &purpose).await.context("nothing is shown")?;
     let recorded = format!("recorded as {}, row {} of the audit log", looked.receipt, looked.seq);
     let status = match looked.tokens {
