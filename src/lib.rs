@@ -8,7 +8,7 @@
 //!                                  under keys of keyring
 //!            etl::lines: a file's lines come in likewise, with nothing to acknowledge
 //!
-//! unmask     authorise + record ──► fetch ──► open ──► release          (not built yet)
+//! unmask     authorise + record ──► fetch ──► open ──► release
 //! ```
 //!
 //! [`etl`] is the first path, a file for each step; steps that follow from each other show in types: only a committed
@@ -20,7 +20,7 @@
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`patience`]: waiting for a service that is away
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`lookup`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
+//! - [`etl`], [`unmask`], [`lookup`], [`init`], [`retention`], [`doctor`]: the use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
@@ -37,3 +37,4 @@ pub mod keyring;
 pub mod lookup;
 pub mod patience;
 pub mod retention;
+pub mod unmask;

@@ -11,7 +11,7 @@ use super::config::{DatabaseArgs, UsageError};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use super::refusal::refused;
-use crate::aws::{Kms, KmsKeys, client};
+use crate::aws::{Kms, client};
 use crate::crypto::Token;
 use crate::db::Role;
 use crate::domain::Field;

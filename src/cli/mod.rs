@@ -16,6 +16,7 @@ mod refusal;
 mod retention;
 mod signals;
 mod table;
+mod unmask;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ Examples:
   pii-vault etl dead-letters redrive --all --note 'after the upgrade'
   pii-vault lookup ip --reason TEXT --case ID < addresses.txt    the tokens of values
   pii-vault access list --state pending   requests that wait for an approval
+  pii-vault unmask --user-id 42 --reason 'fraud report' --case C-17
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -84,6 +86,8 @@ enum Command {
     /// Ask for grants to unmask, decide on them, and set the policy
     #[command(subcommand)]
     Access(access::Command),
+    /// Open the originals of a case, recorded before anything is read
+    Unmask(unmask::Args),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
     /// Check the vault, its roles, keys and servers, and say what to do
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
             Command::Etl(command) => etl::run(command, cli.output).await,
             Command::Lookup(args) => lookup::run(args, cli.output).await,
             Command::Access(command) => access::run(command, cli.output).await,
+            Command::Unmask(args) => unmask::run(args, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
             Command::Doctor(args) => doctor::run(args, cli.output).await,
         }

@@ -20,6 +20,14 @@ pub(super) fn bar(bytes: u64) -> &'static ProgressBar {
     line
 }
 
+/// The line with a bar in it, for so many rows.
+pub(super) fn rows(rows: u64) -> &'static ProgressBar {
+    let line = line();
+    line.set_length(rows);
+    line.set_style(style("[{bar:30}] {pos} of {len} rows, {eta} left  {msg}"));
+    line
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

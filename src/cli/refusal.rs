@@ -1,5 +1,7 @@
 //! What a refusal means, and what would help: for `unmask`, `lookup` and `access`.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::exit::ExitStatus;
@@ -7,19 +9,32 @@ use super::output::{self, OutputFormat};
 use crate::domain::AccessRefusal;
 
 /// A refusal as JSON.
-#[derive(Serialize)]
-struct Refused {
+#[derive(Debug, Serialize)]
+pub(super) struct Refused {
     refused: &'static str,
     because: &'static str,
     next: &'static str,
 }
 
+impl From<AccessRefusal> for Refused {
+    fn from(refusal: AccessRefusal) -> Self {
+        let (because, next) = sentences(refusal);
+        Self { refused: refusal.code(), because, next }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {} ({})\nnext: {}", self.because, self.refused, self.next)
+    }
+}
+
 /// Says why it is refused and what would help, and returns the exit status of a refusal.
 pub(super) fn refused(refusal: AccessRefusal, format: OutputFormat) -> anyhow::Result<ExitStatus> {
-    let (because, next) = sentences(refusal);
+    let refused = Refused::from(refusal);
     match format {
-        OutputFormat::Human => output::complain(&format!("refused: {because} ({})\nnext: {next}", refusal.code())),
-        OutputFormat::Json => output::result(format, &"", &Refused { refused: refusal.code(), because, next })?,
+        OutputFormat::Human => output::complain(&refused.to_string()),
+        OutputFormat::Json => output::result(format, &"", &refused)?,
     }
     Ok(ExitStatus::Refused)
 }

@@ -29,6 +29,7 @@ pub(super) mod sql {
         AccessState = "access_state",
         AccessVerdict = "access_verdict",
         CheckpointPolicy = "checkpoint_policy",
+        OpenFailure = "open_failure",
     );
 }
 

@@ -19,6 +19,7 @@ pub mod login_events;
 pub mod lookups;
 pub mod migrations;
 pub mod months;
+pub mod receipts;
 pub mod redrive;
 mod schema;
 pub mod sealing_keys;

@@ -4,7 +4,7 @@ use crate::support::{Who, World, record, sqlstate};
 
 async fn vault(policy: &[&str]) -> World {
     let world = World::vault().await;
-    world.set_policy(policy);
+    world.policy_set(policy);
     world
 }
 
@@ -52,7 +52,7 @@ async fn a_grant_is_asked_for_approved_used_and_revoked() {
     assert_eq!(record(&officer, "ip", "C1", "2026-01-01", Some(id)).await, "revoked");
     world.access(Who::Approver, &["approve", id]).exits(3);
 
-    let log = world.audited(2).await.join(", ");
+    let log = world.actions_from(2).await.join(", ");
     assert_eq!(
         log,
         "policy, unmask alone_limit, access_request, unmask not_approved, unmask not_approved, access_approval, unmask, \
@@ -88,7 +88,7 @@ async fn nobody_approves_what_they_asked_for() {
     assert_eq!(sqlstate(&world.sql, &sql).await.as_deref(), Some("23503"));
     assert_eq!(world.state(&id).await, "pending");
     world.access(Who::Colleague, &["approve", &id]).exits(1);
-    assert_eq!(world.audited(3).await[1..], ["access_approval own_request", "access_denial own_request"]);
+    assert_eq!(world.actions_from(3).await[1..], ["access_approval own_request", "access_denial own_request"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,14 +106,14 @@ async fn two_approvals_are_two_peoples() {
     assert_eq!(world.access(Who::Approver, &["approve", unknown]).exits(3).json()["refused"], "unknown_request");
 
     // Granted by one; the policy is tightened; it waits for another; it is denied, for good.
-    world.set_policy(&["--approvals", "1"]);
+    world.policy_set(&["--approvals", "1"]);
     let id = world.requested(Who::Officer, "C2", "5");
     assert_eq!(world.access(Who::Approver, &["approve", &id]).done().json()["state"], "granted");
     assert_eq!(world.access(Who::SecondApprover, &["approve", &id]).exits(3).json()["refused"], "already_granted");
-    world.set_policy(&["--approvals", "2"]);
+    world.policy_set(&["--approvals", "2"]);
     assert_eq!(world.state(&id).await, "pending");
     assert_eq!(world.access(Who::SecondApprover, &["deny", &id, "--reason", "no"]).done().json()["state"], "denied");
-    world.set_policy(&["--approvals", "1"]);
+    world.policy_set(&["--approvals", "1"]);
     assert_eq!(world.state(&id).await, "denied");
     for who in [Who::Approver, Who::SecondApprover] {
         assert_eq!(world.access(who, &["approve", &id]).exits(3).json()["refused"], "already_decided");
@@ -126,16 +126,16 @@ async fn a_grant_ends_by_time_by_its_officer_or_by_denial() {
     let officer = world.connect(Who::Officer).await;
     let refused = world.request(Who::Officer, "C1", "50").exits(3).json();
     assert_eq!(refused["refused"], "too_long");
-    world.set_policy(&["--longest-grant", "2h"]);
+    world.policy_set(&["--longest-grant", "2h"]);
     let id = world.requested(Who::Officer, "C1", "50");
     world.access(Who::Approver, &["approve", &id]).done();
     let later = "UPDATE pii_vault.access_decisions SET decided_at = decided_at - interval '59 minutes'";
     world.sql.batch_execute(later).await.unwrap();
     assert_eq!(record(&officer, "ip", "C1", "2026-01-01", Some(&id)).await, id);
     // The policy's longest holds for what runs, too.
-    world.set_policy(&["--longest-grant", "30m"]);
+    world.policy_set(&["--longest-grant", "30m"]);
     assert_eq!(record(&officer, "ip", "C1", "2026-01-01", Some(&id)).await, "expired");
-    world.set_policy(&["--longest-grant", "2h"]);
+    world.policy_set(&["--longest-grant", "2h"]);
     world
         .sql
         .batch_execute("UPDATE pii_vault.access_decisions SET decided_at = decided_at - interval '1 minute'")
@@ -157,7 +157,7 @@ async fn a_grant_ends_by_time_by_its_officer_or_by_denial() {
         world.access(Who::Officer, &["revoke", "d57dc55b-7b83-4291-9c1c-6978ad80b679"]).exits(3).json()["refused"],
         "unknown_request"
     );
-    let log = world.audited(1).await;
+    let log = world.actions_from(1).await;
     for line in
         ["access_request too_long", "access_revocation not_yours", "access_revocation unknown_request", "access_denial"]
     {

@@ -24,13 +24,13 @@ async fn without_a_policy_nothing_opens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_administrator_sets_it_and_what_is_not_named_stays() {
     let world = World::vault().await;
-    let first = world.set_policy(&[]);
+    let first = world.policy_set(&[]);
     let expected = json!({"seq": 2, "alone_limit": 10, "approvals": 1, "longest_grant_seconds": 28800,
                           "case_pattern": ".+", "checkpoints": "scheduled"});
     assert_eq!(first, expected);
-    let changed = world.set_policy(&["--approvals", "3", "--checkpoints", "required", "--case-pattern", "CASE-[0-9]+"]);
+    let changed = world.policy_set(&["--approvals", "3", "--checkpoints", "required", "--case-pattern", "CASE-[0-9]+"]);
     assert_eq!((&changed["approvals"], &changed["alone_limit"], &changed["seq"]), (&3.into(), &10.into(), &3.into()));
-    let changed = world.set_policy(&["--alone-limit", "0", "--longest-grant", "1h"]);
+    let changed = world.policy_set(&["--alone-limit", "0", "--longest-grant", "1h"]);
     assert_eq!((&changed["approvals"], &changed["alone_limit"]), (&3.into(), &0.into()));
     for who in [Who::Officer, Who::Approver, Who::Auditor, Who::Administrator] {
         assert_eq!(world.access(who, &["policy"]).done().json(), changed, "{who:?}");
@@ -46,7 +46,7 @@ async fn the_administrator_sets_it_and_what_is_not_named_stays() {
     assert_eq!(refused["refused"], "case_form");
     world.requested(Who::Officer, "CASE-1", "5");
     assert_eq!(
-        world.audited(1).await,
+        world.actions_from(1).await,
         ["init", "policy", "policy", "policy", "access_request case_form", "access_request"]
     );
     let sql = "SELECT actor, reason, details ->> 'alone_limit' FROM pii_vault.audit_log WHERE seq = 4";
@@ -69,7 +69,7 @@ async fn a_pattern_that_postgresql_does_not_take_is_a_usage_error() {
         assert!(refused.stderr.contains(because), "{pattern}: {}", refused.stderr);
     }
     assert_eq!(world.access(Who::Auditor, &["policy"]).done().json(), Value::Null);
-    assert_eq!(world.audited(1).await, ["init"]);
+    assert_eq!(world.actions_from(1).await, ["init"]);
 }
 
 /// What is made of the pieces of a pattern, and case ids of the letters in it: PostgreSQL refuses the pattern, or

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Finished, Who, World};
 
 async fn granted(world: &World) -> String {
-    world.set_policy(&[]);
+    world.policy_set(&[]);
     let id = world.requested(Who::Officer, "C1", "50");
     world.access(Who::Approver, &["approve", &id]).done();
     id
@@ -43,13 +43,13 @@ async fn a_revocation_waits_for_nobody() {
     let row = world.sql.query_one(sql, &[]).await.unwrap();
     let told: (String, &str, &str, &str) = (row.get(0), row.get(1), row.get(2), row.get(3));
     assert_eq!(told, (format!("approver_{}", world.id), "left", "C1", &*id));
-    assert_eq!(world.audited(5).await, ["access_revocation", "access_request"]);
+    assert_eq!(world.actions_from(5).await, ["access_revocation", "access_request"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_the_log_is_told_in_time_and_doctor_names_who_holds_it() {
     let world = World::vault().await;
-    world.set_policy(&[]);
+    world.policy_set(&[]);
     let idler = world.connect(Who::Colleague).await;
     idler.batch_execute("BEGIN").await.unwrap();
     idler.query_one("SELECT pii_vault.request_access('{ip}', 'why', 'C1', 1, 60)", &[]).await.unwrap();
@@ -84,7 +84,7 @@ async fn who_waits_for_the_log_is_told_in_time_and_doctor_names_who_holds_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_who_approve_at_once_count_once_each() {
     let world = World::vault().await;
-    world.set_policy(&["--approvals", "2"]);
+    world.policy_set(&["--approvals", "2"]);
     for case in 0..5 {
         let id = world.requested(Who::Officer, &format!("C{case}"), "5");
         let approvers = [Who::Approver, Who::SecondApprover, Who::Approver, Who::SecondApprover];
@@ -95,14 +95,14 @@ async fn two_who_approve_at_once_count_once_each() {
         assert_eq!(world.state(&id).await, "granted");
     }
     assert_eq!(world.count("pii_vault.access_decisions").await, 10);
-    let log = world.audited(1).await;
+    let log = world.actions_from(1).await;
     assert_eq!(log.iter().filter(|line| *line == "access_approval").count(), 10, "{log:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_first_a_revoked_request_opens_nothing() {
     let world = World::vault().await;
-    world.set_policy(&[]);
+    world.policy_set(&[]);
     for case in 0..5 {
         let id = world.requested(Who::Officer, &format!("C{case}"), "5");
         let approve = world.pii_vault(Who::SecondApprover, &["access", "approve", &id]);

@@ -8,7 +8,7 @@ use crate::support::{Finished, Who, World};
 /// A vault that none of the other tests' logins can connect to, as roles belong to the whole cluster.
 async fn lone_vault() -> World {
     let world = World::vault().await;
-    world.set_policy(&[]);
+    world.policy_set(&[]);
     let database = format!("test_{}", world.id);
     let sql = format!(
         "REVOKE CONNECT ON DATABASE {database} FROM PUBLIC;

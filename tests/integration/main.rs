@@ -47,6 +47,8 @@ mod lookup_role;
 mod partitions;
 mod repair_default;
 mod retention;
+mod unmask;
+mod unmask_out;
 mod unmask_role_crash;
 mod unmask_role_prepared;
 mod unmask_role_queue;

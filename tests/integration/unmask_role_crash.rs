@@ -7,7 +7,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::stack::Postgres;
-use crate::support::unmask::{arm, fetch, try_record};
+use crate::support::receipts::{arm, fetch, try_record};
 use crate::support::{Who, World, soak};
 
 async fn connect(url: &str) -> Client {

@@ -1,6 +1,6 @@
 //! Transactions that were prepared: not committed until they are, whoever looks.
 
-use crate::support::unmask::{arm, fetch, record, try_record};
+use crate::support::receipts::{arm, fetch, record, try_record};
 use crate::support::{Who, World};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use crate::support::unmask::{DAY, arm, ask_for, fetch, record, record_and_arm, try_record};
+use crate::support::receipts::{DAY, arm, ask_for, fetch, record, record_and_arm, try_record};
 use crate::support::{Who, World};
 
 const BOUND: Duration = Duration::from_secs(5);
@@ -15,7 +15,7 @@ const SLACK: Duration = Duration::from_millis(1500);
 async fn each_waiter_behind_an_idling_officer_fails_within_the_bound_and_a_revocation_does_not_wait() {
     let world = World::to_unmask(3, 100).await;
     let (officer, approver) = (world.connect(Who::Officer).await, world.connect(Who::Approver).await);
-    let grant = world.grant(&officer, 100).await;
+    let grant = world.grant_to(&officer, 100).await;
     let receipt = record_and_arm(&officer).await;
     officer.batch_execute("BEGIN").await.unwrap();
     record(&officer).await;
@@ -87,7 +87,7 @@ async fn officers_who_hold_the_log_in_turn_do_not_make_others_wait_longer_nor_ov
 async fn a_flood_of_revocations_is_chained_bit_by_bit_and_an_approvers_first() {
     let world = World::to_unmask(3, 100).await;
     let (officer, approver) = (world.connect(Who::Officer).await, world.connect(Who::Approver).await);
-    let grant = world.grant(&officer, 100).await;
+    let grant = world.grant_to(&officer, 100).await;
     let many = "DO $$ DECLARE r uuid; BEGIN
         FOR i IN 1..400 LOOP PERFORM pii_vault.request_access('{ip}', 'why', 'F-1', 1, 60); END LOOP;
         FOR r IN SELECT id FROM pii_vault.list_access() WHERE case_id = 'F-1' LOOP

@@ -3,7 +3,7 @@
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use crate::support::unmask::{arm, fetch, record};
+use crate::support::receipts::{arm, fetch, record};
 use crate::support::{PASSWORD, Who, World, soak};
 
 /// Record, arm, fetch, settle. Returns how many rows came.
@@ -47,7 +47,7 @@ async fn quotas_are_never_overspent_and_the_log_is_one_chain() {
             let officer = world.connect_as(&login).await;
             officer.batch_execute("SET ROLE pii_vault_unmask").await.unwrap();
             if session == 0 && number % 2 == 0 {
-                world.grant(&officer, granted).await;
+                world.grant_to(&officer, granted).await;
             }
             sessions.push(officer);
         }

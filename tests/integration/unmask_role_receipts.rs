@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::support::unmask::{DAY, arm, ask_for, fetch, record, record_and_arm};
+use crate::support::receipts::{DAY, arm, ask_for, fetch, record, record_and_arm};
 use crate::support::{Who, World, sqlstate};
 
 const DENIED: &str = "42501";

@@ -1,7 +1,7 @@
 //! Around the functions of unmasking: tables, the log and definitions are out of reach, and nothing that a login may make
 //! comes between them.
 
-use crate::support::unmask::{DAY, arm, ask_for, assert_denied, fetch, record, record_and_arm};
+use crate::support::receipts::{DAY, arm, ask_for, assert_denied, fetch, record, record_and_arm};
 use crate::support::{Who, World, sqlstate};
 
 const OUT_OF_REACH: [&str; 39] = [

@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::SimpleQueryMessage;
 use uuid::Uuid;
 
-use crate::support::unmask::{DAY, fetch, record_and_arm};
+use crate::support::receipts::{DAY, fetch, record_and_arm};
 use crate::support::{Who, World, sqlstate};
 
 fn ids(messages: Vec<SimpleQueryMessage>) -> BTreeSet<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use crate::support::unmask::{DAY, arm, ask_for, fetch, record};
+use crate::support::receipts::{DAY, arm, ask_for, fetch, record};
 use crate::support::{Who, World, sqlstate};
 
 /// A session under the role of unmasking, and what the server tells it beside results.

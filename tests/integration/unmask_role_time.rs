@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::support::unmask::{DAY, arm, fetch, record, record_and_arm};
+use crate::support::receipts::{DAY, arm, fetch, record, record_and_arm};
 use crate::support::{Who, World};
 
 fn refused(word: &str) -> Result<i64, String> {
@@ -15,7 +15,7 @@ fn refused(word: &str) -> Result<i64, String> {
 async fn a_transaction_that_began_before_sees_the_revocation_and_the_expiry() {
     let world = World::to_unmask(3, 0).await;
     let (officer, approver) = (world.connect(Who::Officer).await, world.connect(Who::Approver).await);
-    let grant = world.grant(&officer, 100).await;
+    let grant = world.grant_to(&officer, 100).await;
     let receipt = record_and_arm(&officer).await;
     officer
         .batch_execute(&format!(
@@ -40,7 +40,7 @@ async fn a_transaction_that_began_before_sees_the_revocation_and_the_expiry() {
 
     let colleague = world.connect(Who::Colleague).await;
     world.set_policy(0).await;
-    world.grant(&colleague, 100).await;
+    world.grant_to(&colleague, 100).await;
     let receipt = record_and_arm(&colleague).await;
     colleague.batch_execute("BEGIN").await.unwrap();
     assert_eq!(fetch(&colleague, receipt).await, Ok(3));
@@ -54,7 +54,7 @@ async fn a_transaction_that_began_before_sees_the_revocation_and_the_expiry() {
 async fn a_right_ends_within_an_open_transaction_also_for_who_records() {
     let world = World::to_unmask(3, 0).await;
     let (officer, approver) = (world.connect(Who::Officer).await, world.connect(Who::Approver).await);
-    let grant = world.grant(&officer, 100).await;
+    let grant = world.grant_to(&officer, 100).await;
     officer.batch_execute("BEGIN; SELECT now()").await.unwrap();
     approver.batch_execute(&format!("SELECT pii_vault.revoke_access('{grant}', NULL)")).await.unwrap();
     let receipt = record(&officer).await;
@@ -77,7 +77,7 @@ async fn after_a_committed_revocation_no_fetch_hands_out_a_row() {
         let ask = format!("SELECT request FROM pii_vault.request_access('{{ip}}', 'why', 'R-{round}', 100, 3600)");
         let grant: Uuid = officer.query_one(&ask, &[]).await.unwrap().get(0);
         approver.batch_execute(&format!("SELECT pii_vault.decide_access('{grant}', 'approved', NULL)")).await.unwrap();
-        let ask = format!("SELECT {}", crate::support::unmask::ask_for(DAY).replace("C-1", &format!("R-{round}")));
+        let ask = format!("SELECT {}", crate::support::receipts::ask_for(DAY).replace("C-1", &format!("R-{round}")));
         let receipt: Uuid = officer.query_one(&ask, &[]).await.unwrap().get(0);
         assert_eq!(arm(&officer, receipt).await.as_deref(), Ok("allowed"), "{id}");
         let mut readers = tokio::task::JoinSet::new();

@@ -7,7 +7,7 @@ use super::{Finished, Who, World};
 
 impl World {
     /// The policy, by the command. What `args` do not name has the defaults.
-    pub(crate) fn set_policy(&self, args: &[&str]) -> Value {
+    pub(crate) fn policy_set(&self, args: &[&str]) -> Value {
         let set = ["access", "policy", "set", "--reason", "a test", "--output", "json"];
         self.pii_vault(Who::Administrator, &[&set, args].concat()).finish().done().json()
     }
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Rows of the audit log from `seq` on: `action` or `action refusal`.
-    pub(crate) async fn audited(&self, from: i64) -> Vec<String> {
+    pub(crate) async fn actions_from(&self, from: i64) -> Vec<String> {
         let sql = "SELECT concat_ws(' ', action, refusal) FROM pii_vault.audit_log WHERE seq >= $1 ORDER BY seq";
         self.sql.query(sql, &[&from]).await.expect("the log").iter().map(|row| row.get(0)).collect()
     }

@@ -11,8 +11,9 @@ mod log;
 mod messages;
 mod opened;
 mod queue;
+pub(crate) mod receipts;
 mod sql;
-pub(crate) mod unmask;
+mod unmask;
 
 use std::process::Command;
 use std::sync::LazyLock;
@@ -29,6 +30,7 @@ pub(crate) use events::add_raw_events;
 pub(crate) use gate::Gate;
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use sql::sqlstate;
+pub(crate) use unmask::json_lines;
 
 use crate::stack::Stack;
 
