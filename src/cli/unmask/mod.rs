@@ -30,9 +30,9 @@ alone in 24 hours. What is charged stays charged, whether it opens or not. `acce
 more. Each page of 500 rows is written once it is recorded what became of it.
 
 Rows come in the order of create_date and event_id, with these columns: create_date, event_id,
-user_id, ip, device_id. In a table, what would drive the terminal is escaped: \\u{1b}; json (an
-object a line) and csv give each character as it came. A spreadsheet may run what begins with = + -
-or @ in a csv, and whoever logged in chose the device_id.
+user_id, ip, device_id. Whoever logged in chose the device_id. In a table, and in json by its own
+rules (an object a line), what would drive a terminal is escaped. csv has each character as it came:
+look at it with a program that escapes, and know that a spreadsheet may run what begins with = + - @.
 
 A summary follows on standard error, or on standard output where no values go there.
 

@@ -1,7 +1,9 @@
-use std::io;
+use std::io::{self, Write};
 
 use secrecy::ExposeSecret as _;
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde::ser::{Serialize, SerializeMap as _};
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 use super::COLUMNS;
 use crate::domain::Field;
@@ -10,7 +12,7 @@ use crate::unmask::open::OpenedRow;
 /// A line for each row.
 pub(super) fn write(out: &mut Vec<u8>, fields: &[Field], rows: &[OpenedRow]) -> io::Result<()> {
     for row in rows {
-        serde_json::to_writer(&mut *out, &Line { fields, row })?;
+        Line { fields, row }.serialize(&mut Serializer::with_formatter(&mut *out, Escaping))?;
         out.push(b'\n');
     }
     Ok(())
@@ -22,7 +24,7 @@ struct Line<'a> {
 }
 
 impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let [create_date, event_id, user_id] = COLUMNS;
         let mut line = serializer.serialize_map(None)?;
         line.serialize_entry(create_date, &self.row.create_date.to_string())?;
@@ -33,4 +35,33 @@ impl Serialize for Line<'_> {
         }
         line.end()
     }
+}
+
+/// JSON alone escapes the controls of ASCII; a terminal obeys others too, and some characters turn the line around.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((before, character, after)) = split(rest) {
+            writer.write_all(before.as_bytes())?;
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = after;
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// Around the first character that is escaped.
+fn split(text: &str) -> Option<(&str, char, &str)> {
+    let (index, character) = text.char_indices().find(|(_, character)| drives(*character))?;
+    let (before, rest) = text.split_at(index);
+    Some((before, character, rest.split_at(character.len_utf8()).1))
+}
+
+fn drives(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -12,6 +12,7 @@ mod messages;
 mod opened;
 mod queue;
 pub(crate) mod receipts;
+mod relay;
 mod sql;
 mod unmask;
 
@@ -29,6 +30,7 @@ pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
 pub(crate) use gate::Gate;
 pub(crate) use messages::{assert_adds_up, login};
+pub(crate) use relay::Relay;
 pub(crate) use sql::sqlstate;
 pub(crate) use unmask::json_lines;
 
@@ -211,6 +213,15 @@ impl World {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("no {count} rows with {condition}");
+    }
+
+    pub(crate) fn postgres_port(&self) -> u16 {
+        STACK.postgres.port()
+    }
+
+    pub(crate) fn kms_port(&self) -> u16 {
+        let url = STACK.kms.url();
+        url.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).expect("a port")
     }
 
     /// moto serves Secrets Manager as well.
