@@ -61,3 +61,4 @@ mod unmask_role_refused;
 mod unmask_role_rows;
 mod unmask_role_silence;
 mod unmask_role_time;
+mod unmask_scale;
