@@ -1,5 +1,7 @@
 //! Officers at once, by raw SQL: one chain without gaps, and nothing spent twice.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -79,6 +81,7 @@ async fn a_quota_is_spent_once_by_open_transactions() {
         two.batch_execute("COMMIT").await.unwrap();
         arm(&two, receipt).await
     });
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let again = record(&one).await;
     one.batch_execute("COMMIT").await.unwrap();
     assert_eq!(arm(&one, again).await.as_deref(), Ok("alone_limit"), "in its own transaction as well");
