@@ -81,9 +81,12 @@ impl Aad {
         self.0.extend_from_slice(bytes);
     }
 
-    /// ASCII `YYYY-MM-DD`.
     fn date(&mut self, date: Date) {
-        let text = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
-        self.part(text.as_bytes());
+        self.part(ascii_date(date).as_bytes());
     }
+}
+
+/// ASCII `YYYY-MM-DD`.
+pub(super) fn ascii_date(date: Date) -> String {
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
 }

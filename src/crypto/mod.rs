@@ -5,6 +5,7 @@
 //! - a sealed value opens only under the key, step, row, column, day, user and vault that it was sealed for;
 //! - a key is used only after its commitment was compared (GCM-SIV alone does not commit to its key);
 //! - once a [`Ratchet`] has moved on, what it held before cannot be derived from it;
+//! - no two entries of an audit log, and no two lists of rows, have one hash;
 //! - keys have no `Display` and no `Serialize`, a redacting `Debug`, and are wiped on drop.
 //!
 //! Not guaranteed: that a row was not put back to an older state as a whole; that nothing about a value shows (equality
@@ -13,6 +14,7 @@
 //! `keys/FORMAT.md` gives every byte; this layer imports `domain` alone.
 
 mod aad;
+pub mod audit_chain;
 mod commitment;
 mod open_error;
 mod ratchet;

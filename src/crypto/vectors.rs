@@ -1,6 +1,7 @@
 //! Every vector of `keys/vectors.json`, which another implementation made from `keys/FORMAT.md`: what is written there
 //! is what this layer does, byte for byte.
 
+mod audit;
 mod read;
 
 use hkdf::Hkdf;
@@ -17,7 +18,7 @@ const JSON: &str = include_str!("../../keys/vectors.json");
 const FORMAT_PAGE: &str = include_str!("../../keys/FORMAT.md");
 
 /// How many vectors each array has, so that none is passed over.
-const COUNTS: [(&str, usize); 12] = [
+const COUNTS: [(&str, usize); 14] = [
     ("hkdf", 6),
     ("tokens", 37),
     ("refused_token_values", 31),
@@ -29,6 +30,8 @@ const COUNTS: [(&str, usize); 12] = [
     ("refused_dead_letters", 14),
     ("event_ids", 15),
     ("line_ids", 9),
+    ("audit_entries", 6),
+    ("audit_lists", 5),
     // Checked where contexts are made, in the AWS layer.
     ("encryption_contexts", 3),
 ];

@@ -1,5 +1,8 @@
+use serde::Deserialize;
+
 /// A field of a login event that is personal data and therefore protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash)]
+#[serde(rename_all = "snake_case")]
 pub enum Field {
     /// The client's IP address.
     Ip,

@@ -8,6 +8,7 @@
 
 mod access;
 mod access_refusal;
+pub mod audit;
 mod bounded_text;
 mod case_pattern;
 mod client_ip;

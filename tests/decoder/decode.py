@@ -2,6 +2,8 @@
 """Opens sealed values. Written from keys/FORMAT.md alone; shares no code with pii-vault or vectors.py.
 
     decode.py --check keys/vectors.json  checks every vector; exits 1 if one fails
+    decode.py --log                      reads entries of the audit log, all of them, a JSON object a line: the columns,
+        vault_id, at in microseconds, details as text, hash in hex. Exits 1 at the first that does not follow.
     decode.py                            reads JSON objects, one a line: vault_id, key (unwrapped, hex), key_id,
         commitment (hex), max_step, table, column, create_date, event_id and user_id (login_events) or message_id
         (dead_letters), sealed (base64). Prints a JSON string a line, or {"error": ...}; exits 1 if one failed.
@@ -117,6 +119,32 @@ def line_id_of(vault_id, source, line):
     return str(uuid.UUID(bytes=hashlib.sha1(uuid.UUID(vault_id).bytes + name).digest()[:16], version=5))
 
 
+def audit_hash(row, before):
+    names = ["action", "actor", "role", "client_address", "claimed_host", "claimed_version", "decision", "refusal"]
+    parts = [b"pii-vault/v1/audit", uuid.UUID(row["vault_id"]).bytes, before]
+    parts += [row[name].to_bytes(8, "big", signed=True) for name in ("seq", "at")]
+    parts += [None if row[name] is None else row[name].encode() for name in names + ["reason", "case_id"]]
+    parts += [row["subject"] and uuid.UUID(row["subject"]).bytes, row["details"].encode()]
+    shown = ((b"\xff" * 4 if part is None else len(part).to_bytes(4, "big") + part) for part in parts)
+    return hashlib.sha256(b"".join(shown)).digest()
+
+
+def list_hash(rows):
+    parts = [b"pii-vault/v1/list"]
+    for row in rows:
+        parts += [row["create_date"].encode(), uuid.UUID(row["event_id"]).bytes]
+    return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
+
+
+def check_log(lines):
+    before, seq = bytes(32), 0
+    for seq, row in enumerate(map(json.loads, lines), 1):
+        before = audit_hash(row, before)
+        if row["seq"] != seq or row["hash"] != before.hex():
+            sys.exit(f"entry {row['seq']} does not follow from those before it")
+    print(seq, before.hex())
+
+
 def failures(vectors):
     raw = bytes.fromhex
     checks = {
@@ -132,6 +160,8 @@ def failures(vectors):
         "refused_values": (refused := lambda v: outcome(open_sealed, v) == {"error": v["error"]}),
         "refused_dead_letters": refused,
         "event_ids": lambda v: id_of(v["vault_id"], v["sqs_message_id"]) == v["id"],
+        "audit_entries": lambda v: audit_hash(v, raw(v["before"])).hex() == v["hash"],
+        "audit_lists": lambda v: list_hash(v["rows"]) == v["sha256"],
         "line_ids": lambda v: line_id_of(v["vault_id"], v["source"], int(v["line"])) == v["id"],
     }
     assert vectors["format"] == "pii-vault/v1" and all(vectors[array] for array in checks)
@@ -142,6 +172,8 @@ def main(arguments):
     if arguments[:1] == ["--check"] and len(arguments) == 2:
         with open(arguments[1], encoding="utf-8") as file:
             sys.exit("\n".join(failures(json.load(file))) or 0)
+    if arguments == ["--log"]:
+        return check_log(sys.stdin)
     if arguments:
         sys.exit(__doc__)
     status = 0

@@ -117,6 +117,24 @@ def line_id(vault: uuid.UUID, source: str, line: int) -> uuid.UUID:
     return uuid.UUID(bytes=bytes(digest))
 
 
+def nullable(part: bytes | None) -> bytes:
+    return b"\xff\xff\xff\xff" if part is None else lengthed([part])
+
+
+def audit_bytes(vault: uuid.UUID, before: bytes, entry: dict) -> bytes:
+    texts = ["action", "actor", "role", "client_address", "claimed_host", "claimed_version", "decision", "refusal",
+             "reason", "case_id"]
+    encoded = [None if entry[name] is None else entry[name].encode() for name in texts]
+    subject = None if entry["subject"] is None else uuid.UUID(entry["subject"]).bytes
+    parts = [b"pii-vault/v1/audit", vault.bytes, before, struct.pack(">q", entry["seq"]),
+             struct.pack(">q", entry["at"]), *encoded, subject, entry["details"].encode()]
+    return b"".join(map(nullable, parts))
+
+
+def list_bytes(rows: list[tuple[str, uuid.UUID]]) -> bytes:
+    return lengthed([b"pii-vault/v1/list"] + [part for day, event in rows for part in (day.encode(), event.bytes)])
+
+
 # --- the vectors ------------------------------------------------------------------------------
 
 
@@ -383,6 +401,40 @@ def line_ids():
         yield {"vault_id": str(VAULT), "source": source, "line": str(line), "id": str(line_id(VAULT, source, line))}
 
 
+def audit_entries():
+    empty = dict.fromkeys(["client_address", "claimed_host", "claimed_version", "decision", "refusal", "reason",
+                           "case_id", "subject"])
+    receipt = str(labelled_uuid("receipt"))
+    asked = {"actor": "officer", "role": "pii_vault_unmask", "client_address": "192.0.2.7", "claimed_host": "desk-7",
+             "claimed_version": "0.1.0", "case_id": "CASE-7", "subject": receipt}
+    details = json.dumps({"fields": ["ip"], "rows": 2, "values": 2})
+    entries = [
+        {"at": 1741514400000000, "action": "init", "actor": "administrator", "role": "pii_vault_owner",
+         "subject": str(VAULT), "details": '{"migrations" : 24, "made_token_key" : true}'},
+        {"at": 1741514400000001, "action": "unmask", "decision": "allowed", "reason": "fraud", "details": details} | asked,
+        {"at": 1741514400000002, "action": "unmask", "decision": "refused", "refusal": "alone_limit",
+         "reason": "Gerät-設備", "details": details + " "} | asked,
+        {"at": 1741514400000003, "action": "unmask_page", "reason": "", "details": "{}"} | asked | {"claimed_host": ""},
+        {"at": -1, "action": "a word of a later version", "actor": "", "role": "none", "details": "[]"},
+        {"at": 2**63 - 1, "action": "lookup", "actor": "\U0001f464" * 63, "role": "none", "details": "null"},
+    ]
+    before = bytes(32)
+    for seq, entry in enumerate(entries, 1):
+        entry = {"seq": seq} | empty | entry
+        made = audit_bytes(VAULT, before, entry)
+        after = hashlib.sha256(made).digest()
+        yield {"vault_id": str(VAULT), "before": before.hex()} | entry | {"bytes": made.hex(), "hash": after.hex()}
+        before = after
+
+
+def audit_lists():
+    rows = [("2025-03-09", labelled_uuid("row 1")), ("2025-03-09", labelled_uuid("row 2")),
+            ("0001-01-01", labelled_uuid("row 3")), ("9999-12-31", labelled_uuid("row 4"))]
+    for some in ([], rows[:1], rows[:2], rows[1::-1], rows):
+        yield {"rows": [{"create_date": day, "event_id": str(event)} for day, event in some],
+               "sha256": hashlib.sha256(list_bytes(some)).hexdigest()}
+
+
 def encryption_contexts():
     for purpose, key_id in (("data", DATA_KEY_ID), ("token", TOKEN_KEY_ID), ("dead-letter", DEAD_KEY_ID)):
         yield {"vault_id": str(VAULT), "purpose": purpose, "key_id": str(key_id),
@@ -429,7 +481,7 @@ def self_test():
 
 def document() -> str:
     arrays = [hkdfs, tokens, refused_token_values, commitments, ratchet, values, refused_values, dead_letters,
-              refused_dead_letters, event_ids, line_ids, encryption_contexts]
+              refused_dead_letters, event_ids, line_ids, encryption_contexts, audit_entries, audit_lists]
     names = {"hkdfs": "hkdf"}
     head = {"format": "pii-vault/v1",
             "comment": "Test keys: they are in this file for all to read and protect nothing. Nonces here follow from "
