@@ -1,5 +1,6 @@
 //! The SQL enums and the Rust types that they are.
 
+use crate::domain::audit::Decision;
 use crate::domain::{
     AccessRefusal, AccessState, CheckpointPolicy, Field, KeyState, Member, Reason, TokenSlot, Verdict,
 };
@@ -30,6 +31,7 @@ pub(super) mod sql {
         AccessVerdict = "access_verdict",
         CheckpointPolicy = "checkpoint_policy",
         OpenFailure = "open_failure",
+        AuditDecision = "audit_decision",
     );
 }
 
@@ -66,6 +68,7 @@ pub(super) use sql_enum;
 sql_enum!(KeyState = KeyState, KeyStateProxy, KeyState::name);
 sql_enum!(TokenSlot = TokenSlot, TokenSlotProxy, TokenSlot::name);
 sql_enum!(Member = LoginMember, MemberProxy, Member::key);
+sql_enum!(Decision = AuditDecision, DecisionProxy, Decision::name);
 sql_enum!(Field = SealedField, FieldProxy, Field::name);
 sql_enum!(AccessRefusal = AccessRefusal, AccessRefusalProxy, AccessRefusal::code);
 sql_enum!(AccessState = AccessState, AccessStateProxy, AccessState::name);

@@ -8,6 +8,7 @@
 pub mod access_grants;
 pub mod access_policy;
 pub mod audit_log;
+pub mod audit_tables;
 mod connection;
 pub mod dead_letters;
 pub mod encryption;
