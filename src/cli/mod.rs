@@ -1,10 +1,12 @@
 //! The command line: reads configuration, wires adapters to use cases, prints. Each command is a file.
 
 mod access;
+mod audit;
 mod config;
 mod database;
 mod database_login;
 mod doctor;
+mod escaped;
 mod etl;
 mod exit;
 mod init;
@@ -37,6 +39,7 @@ Examples:
   pii-vault lookup ip --reason TEXT --case ID < addresses.txt    the tokens of values
   pii-vault access list --state pending   requests that wait for an approval
   pii-vault unmask --user-id 42 --reason 'fraud report' --case C-17
+  pii-vault audit verify                  whether the log is what was recorded
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -90,6 +93,9 @@ enum Command {
     Unmask(unmask::Args),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
+    /// Read and verify the log of who did what, and why
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Check the vault, its roles, keys and servers, and say what to do
     Doctor(doctor::Args),
 }
@@ -111,6 +117,7 @@ pub fn main() -> ExitCode {
             Command::Access(command) => access::run(command, cli.output).await,
             Command::Unmask(args) => unmask::run(args, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
+            Command::Audit(command) => audit::run(command, cli.output).await,
             Command::Doctor(args) => doctor::run(args, cli.output).await,
         }
     });

@@ -1,7 +1,7 @@
 //! The one writer of results and complaints.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -45,6 +45,46 @@ pub(super) fn beside_data(format: OutputFormat, human: &impl Display, json: &imp
             serde_json::to_writer(&mut out, json).map_err(io::Error::from).and_then(|()| writeln!(out))
         }
     };
+/// Writes results one after the other, as they come: for people, or as one JSON array with a line for each.
+pub(super) struct Stream {
+    out: BufWriter<StdoutLock<'static>>,
+    format: OutputFormat,
+    written: u64,
+}
+
+impl Stream {
+    pub(super) fn start(format: OutputFormat) -> Self {
+        Self { out: BufWriter::new(io::stdout().lock()), format, written: 0 }
+    }
+
+    /// How many were written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// `title` goes before the first, for people.
+    pub(super) fn write(&mut self, title: &str, human: &impl Display, json: &impl Serialize) -> anyhow::Result<()> {
+        let first = self.written == 0;
+        match self.format {
+            OutputFormat::Human if first => writeln!(self.out, "{title}\n{human}")?,
+            OutputFormat::Human => writeln!(self.out, "{human}")?,
+            OutputFormat::Json => {
+                self.out.write_all(if first { b"[" } else { b",\n" })?;
+                serde_json::to_writer(&mut self.out, json).map_err(io::Error::from)?;
+            }
+        }
+        self.written += 1;
+        Ok(())
+    }
+
+    /// What is not ended is no JSON: a reader notices that it lacks the rest.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
+        if self.format == OutputFormat::Json {
+            self.out.write_all(if self.written == 0 { b"[]\n" } else { b"]\n" })?;
+        }
+        self.out.flush()?;
+        Ok(())
+    }
 }
 
 /// Writes a sentence for a person to standard error. There is nobody to tell where that fails.

@@ -28,6 +28,14 @@ pub(super) fn rows(rows: u64) -> &'static ProgressBar {
     line
 }
 
+/// The line with a bar in it, for so many entries.
+pub(super) fn count(entries: u64) -> &'static ProgressBar {
+    let line = line();
+    line.set_length(entries);
+    line.set_style(style("[{bar:30}] {pos} of {len}, {eta} left  {msg}"));
+    line
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

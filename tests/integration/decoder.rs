@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{World, login};
+use crate::support::{Story, Who, World, login};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -60,6 +60,34 @@ async fn a_decoder_written_from_the_page_opens_every_stored_value() {
 
     let opened = decode(&requests);
     assert_eq!(opened, originals);
+}
+
+/// The query of the page, which is how one reads the log without this program.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decoder_written_from_the_page_verifies_a_real_log() {
+    let page = std::fs::read_to_string(Path::new(ROOT).join("keys/FORMAT.md")).unwrap();
+    let query = page.split("```sql\n").find_map(|rest| rest.split_once("ORDER BY l.seq;")).expect("the query").0;
+    let story = Story::told().await;
+    let auditor = story.world.connect(Who::Auditor).await;
+    let rows = auditor.query(&format!("SELECT j::text FROM ({query} ORDER BY l.seq) AS log (j)"), &[]).await.unwrap();
+    let lines: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row.get(0)).unwrap()).collect();
+    let verify = |lines: &[Value]| {
+        let mut decoder = python("tests/decoder/decode.py", &["--log"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        decoder.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        decoder.wait_with_output().unwrap()
+    };
+    let hash: Vec<u8> = story.world.sql.query_one("SELECT hash FROM pii_vault.audit_head", &[]).await.unwrap().get(0);
+    let verified = verify(&lines);
+    assert_eq!(String::from_utf8(verified.stdout).unwrap(), format!("19 {}\n", hex(&hash)));
+    let mut edited = lines;
+    edited[7]["reason"] = json!("another");
+    assert!(String::from_utf8(verify(&edited).stderr).unwrap().contains("entry 8 does not follow"));
 }
 
 fn decode(requests: &[Value]) -> Vec<Value> {

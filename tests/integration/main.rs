@@ -15,6 +15,8 @@ mod support;
 mod access;
 mod access_policy;
 mod access_races;
+mod audit_list;
+mod audit_verify;
 mod aws;
 mod canary;
 mod canary_panic;

@@ -1,6 +1,7 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
 mod access;
+mod audit;
 mod authority;
 mod command;
 mod events;
@@ -25,6 +26,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 pub(crate) use access::record;
+pub(crate) use audit::Story;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
