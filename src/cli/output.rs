@@ -45,6 +45,8 @@ pub(super) fn beside_data(format: OutputFormat, human: &impl Display, json: &imp
             serde_json::to_writer(&mut out, json).map_err(io::Error::from).and_then(|()| writeln!(out))
         }
     };
+}
+
 /// Writes results one after the other, as they come: for people, or as one JSON array with a line for each.
 pub(super) struct Stream {
     out: BufWriter<StdoutLock<'static>>,

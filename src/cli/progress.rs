@@ -20,19 +20,11 @@ pub(super) fn bar(bytes: u64) -> &'static ProgressBar {
     line
 }
 
-/// The line with a bar in it, for so many rows.
-pub(super) fn rows(rows: u64) -> &'static ProgressBar {
+/// The line with a bar in it, for so many `things`.
+pub(super) fn count(length: u64, things: &str) -> &'static ProgressBar {
     let line = line();
-    line.set_length(rows);
-    line.set_style(style("[{bar:30}] {pos} of {len} rows, {eta} left  {msg}"));
-    line
-}
-
-/// The line with a bar in it, for so many entries.
-pub(super) fn count(entries: u64) -> &'static ProgressBar {
-    let line = line();
-    line.set_length(entries);
-    line.set_style(style("[{bar:30}] {pos} of {len}, {eta} left  {msg}"));
+    line.set_length(length);
+    line.set_style(style(&format!("[{{bar:30}}] {{pos}} of {{len}} {things}, {{eta}} left  {{msg}}")));
     line
 }
 

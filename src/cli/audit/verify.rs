@@ -37,7 +37,7 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect(Role::Auditor).await?;
     let entries = audit_log::head(&mut conn).await?.seq.unsigned_abs();
-    let bar = progress::count(entries);
+    let bar = progress::count(entries, "entries");
     let result = audit::verify(&mut conn, |done, of| {
         bar.set_length(of.max(done).unsigned_abs());
         bar.set_position(done.unsigned_abs());

@@ -45,7 +45,7 @@ impl Destination {
     /// Draws how far it is, unless rows stand where it would be drawn.
     pub(super) fn progress(&self, report: &Report) {
         if !self.on_terminal {
-            progress::rows(report.rows.into()).set_position(report.opened + report.did_not_open);
+            progress::count(report.rows.into(), "rows").set_position(report.opened + report.did_not_open);
         }
     }
 
