@@ -28,7 +28,7 @@ async fn a_revocation_waits_for_nobody() {
     let in_force = begun.elapsed();
     let finished = running.finish().done();
     println!("in force after {in_force:?}, the command after {:?}", begun.elapsed());
-    assert!(in_force < Duration::from_secs(2) && begun.elapsed() < Duration::from_secs(6));
+    assert!(in_force < Duration::from_secs(2) && begun.elapsed() < Duration::from_secs(8));
     assert!(finished.stdout.starts_with(&format!("revoked  {id}")), "{}", finished.stdout);
     assert!(finished.stderr.contains("in force, but not in the audit log yet"), "{}", finished.stderr);
     assert!(finished.stderr.contains("pii-vault doctor"), "{}", finished.stderr);

@@ -40,8 +40,8 @@ pub async fn holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
     diesel::sql_query(HOLDERS).load(conn).await.map_err(DbError::during("reading locks"))
 }
 
-/// Those that keep others from adding to the audit log, at this instant: its head is locked by row, and who waits for
-/// that has the table's lock as well.
+/// Those that keep others from adding to the audit log, at this instant: they have its turn, or its head, which is
+/// locked by row; who waits for a row has the table's lock as well.
 ///
 /// # Errors
 /// [`DbError`].
@@ -90,10 +90,10 @@ const LOG_HOLDERS: &str = "\
                 AND (w.locktype = 'tuple' OR NOT w.granted)) AS waits \
         FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation JOIN pg_database AS d ON d.oid = l.database \
         WHERE d.datname = current_database() AND l.pid <> pg_backend_pid() \
-            AND c.relnamespace = 'pii_vault'::regnamespace AND c.relname IN ('audit_head', 'audit_log') \
+            AND c.relnamespace = 'pii_vault'::regnamespace AND c.relname IN ('audit_turn', 'audit_head', 'audit_log') \
     ), strongest AS ( \
         SELECT DISTINCT ON (pid) * FROM locks \
-        WHERE NOT waits AND strength > CASE relname WHEN 'audit_head' THEN 1 ELSE 4 END \
+        WHERE NOT waits AND strength > CASE relname WHEN 'audit_head' THEN 1 WHEN 'audit_turn' THEN 3 ELSE 4 END \
         ORDER BY pid, strength DESC, relname \
     ) \
     SELECT s.pid, s.virtualtransaction AS transaction, \
