@@ -8,6 +8,7 @@ use super::finding::Broken;
 use crate::crypto::audit_chain::ListHash;
 use crate::db::audit_log::{ListedRow, lists};
 use crate::db::{Connection, DbError};
+use crate::domain::EventId;
 use crate::domain::audit::{Action, Decision, Details, Entry};
 
 /// The lists of rows that a page of the log records.
@@ -82,6 +83,6 @@ impl Found {
     fn row(&mut self, row: &ListedRow) {
         self.rows += 1;
         self.in_order &= i64::from(row.ordinal) == self.rows;
-        self.hash.row(row.create_date, row.event_id);
+        self.hash.row(row.create_date, EventId(row.event_id));
     }
 }

@@ -2,11 +2,10 @@
 
 use sha2::{Digest as _, Sha256};
 use time::Date;
-use uuid::Uuid;
 
 use super::aad::ascii_date;
-use crate::domain::VaultId;
 use crate::domain::audit::{Decision, Entry};
+use crate::domain::{EventId, VaultId};
 
 /// What the first entry of an audit log follows: no entry.
 pub const NO_ENTRY: [u8; 32] = [0; 32];
@@ -32,10 +31,10 @@ impl ListHash {
     }
 
     /// Adds a row.
-    pub fn row(&mut self, create_date: Date, event: Uuid) {
+    pub fn row(&mut self, create_date: Date, event: EventId) {
         let mut row = Vec::with_capacity(34);
         part(&mut row, Some(ascii_date(create_date).as_bytes()));
-        part(&mut row, Some(event.as_bytes()));
+        part(&mut row, Some(event.0.as_bytes()));
         self.0.update(row);
     }
 
@@ -92,6 +91,7 @@ fn part(bytes: &mut Vec<u8>, field: Option<&[u8]>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
     use crate::domain::audit::{Action, Origin, UnixMicros};

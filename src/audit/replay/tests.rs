@@ -10,6 +10,8 @@ const VAULT: VaultId = VaultId(Uuid::nil());
 const GRANT: Uuid = Uuid::from_u128(1);
 const HOUR: i64 = 3600;
 
+type Close = fn(&mut Log, &str) -> &'static str;
+
 /// A log on its way: `at` is the time of its next entry, in seconds.
 struct Log {
     replay: Replay,
@@ -197,8 +199,8 @@ fn nobody_opens_more_alone_than_policy_has_in_any_24_hours() {
 
 #[test]
 fn what_was_denied_or_revoked_opens_nothing() {
-    let closings: [(fn(&mut Log, &str) -> &'static str, &str); 2] = [(Log::deny, "denied"), (Log::revoke, "revoked")];
-    for (close, word) in closings {
+    let (deny, revoke): (Close, Close) = (Log::deny, Log::revoke);
+    for (close, word) in [(deny, "denied"), (revoke, "revoked")] {
         let mut log = Log::with_request();
         assert_eq!((close(&mut log, "bob"), log.read(Some(GRANT), 1, same), log.read(None, 1, same)), ("", word, word));
         assert_eq!(log.approve("eve"), "already_decided");

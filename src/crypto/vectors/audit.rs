@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::read::{array, date, hex, text, uuid};
 use crate::crypto::audit_chain::{ListHash, entry_bytes, entry_hash};
-use crate::domain::VaultId;
 use crate::domain::audit::{Action, Decision, Entry, Origin, UnixMicros};
+use crate::domain::{EventId, VaultId};
 
 #[test]
 fn audit_entries() {
@@ -22,7 +22,7 @@ fn audit_lists() {
     for vector in array("audit_lists") {
         let mut hash = ListHash::new();
         for row in vector["rows"].as_array().unwrap() {
-            hash.row(date(row), uuid(row, "event_id"));
+            hash.row(date(row), EventId(uuid(row, "event_id")));
         }
         assert_eq!(hash.hex(), text(vector, "sha256"), "{vector}");
     }
