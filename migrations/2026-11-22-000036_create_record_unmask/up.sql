@@ -25,8 +25,9 @@ AS $$
     FROM (SELECT min(x.create_date) AS first, max(x.create_date) AS last FROM pii_vault.login_events AS x) AS stored
     -- Dates alone: timestamps end before they do, and no distance to an infinite one is taken.
     CROSS JOIN LATERAL (
-        SELECT greatest(stored.first, least(since, stored.last)) AS first,
-            least(stored.last, greatest(until, stored.first)) AS last
+        -- NULL is no bound, but greatest() and least() only pass it over.
+        SELECT CASE WHEN since > stored.first THEN least(since, stored.last) ELSE stored.first END AS first,
+            CASE WHEN until < stored.last THEN greatest(until, stored.first) ELSE stored.last END AS last
     ) AS wanted
     CROSS JOIN LATERAL generate_series(0, wanted.last - wanted.first) AS day
     JOIN pii_vault.login_events AS e ON e.create_date = wanted.first + day AND e.event_id = ANY (event_ids)
