@@ -41,5 +41,19 @@ async fn the_genuine_messages_give_99_rows_and_one_dead_letter() {
         nulls += usize::from(event.locale.is_none());
     }
     assert_eq!(nulls, 29);
+
+    // An officer gets them back as they were sent.
+    world.set_policy(198).await;
+    let run = world.unmask(&["--since", "2000-01-01", "--until", "2999-01-01", "--format", "json"]).done();
+    let lines = run.lines();
+    assert_eq!(lines.len(), 99);
+    for line in lines {
+        let id: uuid::Uuid = line["event_id"].as_str().expect("text").parse().expect("a UUID");
+        let body = &bodies[ids.iter().position(|sent| *sent == id).expect("one of them")];
+        let sent: Value = serde_json::from_str(body).expect("JSON");
+        for member in ["user_id", "ip", "device_id"] {
+            assert_eq!(line[member], sent[member], "{id}");
+        }
+    }
     assert_eq!(world.queue_depth().await, (0, 0));
 }
