@@ -20,7 +20,8 @@
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`patience`]: waiting for a service that is away
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`unmask`], [`lookup`], [`init`], [`retention`], [`audit`], [`doctor`]: the use cases, which do not know each other
+//! - [`etl`], [`unmask`], [`lookup`], [`audit`], [`notary`], [`init`], [`retention`], [`doctor`]: the use cases, which do
+//!   not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.
@@ -36,6 +37,7 @@ pub mod etl;
 pub mod init;
 pub mod keyring;
 pub mod lookup;
+pub mod notary;
 pub mod patience;
 pub mod retention;
 pub mod unmask;

@@ -16,7 +16,11 @@ BEGIN
     policy.approvals := coalesce(set_policy.approvals, policy.approvals, 1);
     policy.longest_grant_seconds := coalesce(set_policy.longest_grant_seconds, policy.longest_grant_seconds, 28800);
     policy.case_pattern := coalesce(set_policy.case_pattern, policy.case_pattern, '.+');
-    policy.checkpoints := coalesce(set_policy.checkpoints, policy.checkpoints, 'scheduled');
+    -- By default required where a notary has been at work.
+    policy.checkpoints := coalesce(
+        set_policy.checkpoints, policy.checkpoints,
+        CASE WHEN EXISTS (SELECT FROM pii_vault.checkpoints) THEN 'required' ELSE 'scheduled' END::pii_vault.checkpoint_policy
+    );
     -- Alone as well as between anchors: what closes the group and opens another would not be held by them.
     BEGIN
         PERFORM 'x' ~ policy.case_pattern, 'x' ~ ('^(?:' || policy.case_pattern || ')$');

@@ -110,11 +110,15 @@ impl fmt::Display for AwsError {
 
 impl std::error::Error for AwsError {}
 
-/// By the error tables of the SQS, KMS and Secrets Manager API references and their "Common Errors". SQS passes on what KMS said of an
+/// By the error tables of the SQS, KMS, S3 and Secrets Manager API references and their "Common Errors". SQS passes on what KMS said of an
 /// encrypted queue, as `KMS.ThrottlingException` and the like.
 fn service_fault(code: &str) -> AwsFault {
     match code.strip_prefix("KMS.").unwrap_or(code) {
-        "NotFoundException" | "ResourceNotFoundException" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => AwsFault::NotFound,
+        "NotFoundException"
+        | "ResourceNotFoundException"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue"
+        | "NoSuchBucket" => AwsFault::NotFound,
         "AccessDenied" | "AccessDeniedException" => AwsFault::Denied,
         "ThrottlingException"
         | "Throttling"
@@ -123,6 +127,9 @@ fn service_fault(code: &str) -> AwsFault {
         | "OverLimit"
         | "LimitExceededException"
         | "RequestTimeout"
+        // Of S3; the second where another request for the same object is under way.
+        | "SlowDown"
+        | "ConditionalRequestConflict"
         | "RequestTimeoutException"
         | "ExpiredToken"
         | "ExpiredTokenException"

@@ -98,7 +98,7 @@ pub trait KeyWrapper: Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Kms {
     pub(super) client: aws_sdk_kms::Client,
-    keys: KmsKeys,
+    pub(super) keys: KmsKeys,
 }
 
 impl Kms {

@@ -6,6 +6,7 @@ use crate::etl::EtlError;
 use crate::init::InitError;
 use crate::keyring::KeyringError;
 use crate::lookup::LookupError;
+use crate::notary::NotaryError;
 
 /// What the exit status of a command means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,9 @@ impl ExitStatus {
         }
         if let Some(InitError::Migration(MigrationError::NotOurs { .. })) = error.downcast_ref() {
             return Self::Refused;
+        }
+        if let Some(NotaryError::Broken(_)) = error.downcast_ref() {
+            return Self::IntegrityBroken;
         }
         match key_error(error) {
             Some(KeyringError::Commitment { .. }) => Self::IntegrityBroken,

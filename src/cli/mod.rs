@@ -40,6 +40,7 @@ Examples:
   pii-vault access list --state pending   requests that wait for an approval
   pii-vault unmask --user-id 42 --reason 'fraud report' --case C-17
   pii-vault audit verify                  whether the log is what was recorded
+  pii-vault audit notary --sink s3://…    sign the audit log as it grows, with copies elsewhere
   pii-vault doctor                        what is wrong, and what to do about it
 
 Settings (a flag goes before its variable):
@@ -93,7 +94,7 @@ enum Command {
     Unmask(unmask::Args),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
-    /// Read and verify the log of who did what, and why
+    /// The record of who did what, and why: read it, verify it, make it evidence
     #[command(subcommand)]
     Audit(audit::Command),
     /// Check the vault, its roles, keys and servers, and say what to do

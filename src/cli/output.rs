@@ -89,6 +89,13 @@ impl Stream {
     }
 }
 
+/// Writes lines that somebody collects to standard output, as they are.
+pub(super) fn lines(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Writes a sentence for a person to standard error. There is nobody to tell where that fails.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -6,6 +6,7 @@
 //! - a key is used only after its commitment was compared (GCM-SIV alone does not commit to its key);
 //! - once a [`Ratchet`] has moved on, what it held before cannot be derived from it;
 //! - no two entries of an audit log, and no two lists of rows, have one hash;
+//! - a checkpoint verifies under the key that signed it, for the vault, entry and hash that it was signed for;
 //! - keys have no `Display` and no `Serialize`, a redacting `Debug`, and are wiped on drop.
 //!
 //! Not guaranteed: that a row was not put back to an older state as a whole; that nothing about a value shows (equality
@@ -15,6 +16,7 @@
 
 mod aad;
 pub mod audit_chain;
+pub mod checkpoint;
 mod commitment;
 mod open_error;
 mod ratchet;

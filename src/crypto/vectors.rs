@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use self::read::{FILE, array, base64, dead_letter_binding, field, hex, key, number, text, uuid, value_binding};
+use super::checkpoint::{CheckpointKey, NO_CHECKPOINT, NotSigned, SignedCheckpoint};
 use super::sealed::{encrypt, header_with_nonce};
 use super::*;
 use crate::domain::{ClientIp, DeviceId, EventId, Field, VaultId};
@@ -18,7 +19,7 @@ const JSON: &str = include_str!("../../keys/vectors.json");
 const FORMAT_PAGE: &str = include_str!("../../keys/FORMAT.md");
 
 /// How many vectors each array has, so that none is passed over.
-const COUNTS: [(&str, usize); 14] = [
+const COUNTS: [(&str, usize); 16] = [
     ("hkdf", 6),
     ("tokens", 37),
     ("refused_token_values", 31),
@@ -32,6 +33,8 @@ const COUNTS: [(&str, usize); 14] = [
     ("line_ids", 9),
     ("audit_entries", 6),
     ("audit_lists", 5),
+    ("checkpoints", 4),
+    ("refused_checkpoints", 8),
     // Checked where contexts are made, in the AWS layer.
     ("encryption_contexts", 3),
 ];
@@ -181,6 +184,32 @@ fn line_ids() {
     for vector in array("line_ids") {
         let (vault, line) = (VaultId(uuid(vector, "vault_id")), text(vector, "line").parse().unwrap());
         assert_eq!(EventId::of_line(vault, text(vector, "source"), line).0, uuid(vector, "id"), "{vector}");
+    }
+}
+
+#[test]
+fn checkpoints() {
+    let mut previous = NO_CHECKPOINT;
+    for vector in array("checkpoints") {
+        let signed = SignedCheckpoint::from_copy(text(vector, "copy").as_bytes()).unwrap();
+        assert_eq!(signed.checkpoint.signed_bytes(), hex(vector, "signed_bytes"), "{vector}");
+        assert_eq!(signed.checkpoint.hash().as_slice(), hex(vector, "hash"), "{vector}");
+        assert_eq!(signed.to_copy(), text(vector, "copy"));
+        assert_eq!(SignedCheckpoint::file_name(signed.checkpoint.seq), text(vector, "name"));
+        assert_eq!(signed.checkpoint.previous_hash, previous);
+        let key = CheckpointKey::from_pem(text(vector, "public_key")).unwrap();
+        assert_eq!(key.to_pem(), text(vector, "public_key"));
+        assert_eq!(signed.verify(&key), Ok(()), "{vector}");
+        previous = signed.checkpoint.hash();
+    }
+}
+
+#[test]
+fn refused_checkpoints() {
+    for vector in array("refused_checkpoints") {
+        let signed = SignedCheckpoint::from_copy(text(vector, "copy").as_bytes()).unwrap();
+        let key = CheckpointKey::from_pem(text(vector, "public_key")).unwrap();
+        assert_eq!(signed.verify(&key), Err(NotSigned), "{vector}");
     }
 }
 

@@ -170,7 +170,7 @@ pub async fn lists<'c>(
 }
 
 /// As text where a later version may have words that this one does not know.
-const COLUMNS: &str = "seq, at, action::text, actor, role, client_address, claimed_host, claimed_version, decision, \
+pub(super) const COLUMNS: &str = "seq, at, action::text, actor, role, client_address, claimed_host, claimed_version, decision, \
                        refusal::text, reason, case_id, subject, details::text, hash";
 
 const MATCHES: &str = "($2 = '{}' OR actor = ANY ($2)) AND ($3 = '{}' OR case_id = ANY ($3)) \
@@ -178,7 +178,7 @@ const MATCHES: &str = "($2 = '{}' OR actor = ANY ($2)) AND ($3 = '{}' OR case_id
                        AND ($5 IS NULL OR at >= $5) AND ($6 IS NULL OR at < $6)";
 
 #[derive(QueryableByName)]
-struct EntryRow {
+pub(super) struct EntryRow {
     #[diesel(sql_type = BigInt)]
     seq: i64,
     #[diesel(sql_type = Timestamptz)]
@@ -240,14 +240,14 @@ impl TryFrom<EntryRow> for Entry {
 /// PostgreSQL counts from 2000; "infinity" is the last number that it has.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-fn of_postgres(at: PgTimestamp) -> UnixMicros {
+pub(super) fn of_postgres(at: PgTimestamp) -> UnixMicros {
     UnixMicros(at.0.saturating_add(POSTGRES_EPOCH))
 }
 
-fn to_postgres(at: UnixMicros) -> PgTimestamp {
+pub(super) fn to_postgres(at: UnixMicros) -> PgTimestamp {
     PgTimestamp(at.0.saturating_sub(POSTGRES_EPOCH))
 }
 
-fn hash(bytes: &[u8]) -> Result<[u8; 32], DbError> {
+pub(super) fn hash(bytes: &[u8]) -> Result<[u8; 32], DbError> {
     bytes.try_into().map_err(|_| DbError::new("reading the audit log", Fault::Unreadable))
 }

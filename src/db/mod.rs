@@ -9,6 +9,7 @@ pub mod access_grants;
 pub mod access_policy;
 pub mod audit_log;
 pub mod audit_tables;
+pub mod checkpoints;
 mod connection;
 pub mod dead_letters;
 pub mod encryption;
@@ -28,7 +29,7 @@ pub mod token_keys;
 pub mod vault;
 
 pub use connection::{
-    AskLogin, AskedLogin, Beside, ConnectError, Connection, Login, LoginRequest, LoginSource, Pool, Role, Roots,
-    Server, TlsMode,
+    AskLogin, AskedLogin, Beside, ConnectError, Connection, Listener, Login, LoginRequest, LoginSource, Pool, Role,
+    Roots, Server, TlsMode,
 };
 pub use error::{DbError, Fault};

@@ -4,10 +4,11 @@ use crate::db::inspect::access::{self, Tried};
 use crate::db::{Connection, DbError};
 
 /// Every right that anybody but the owner has: `privilege [(columns)] on object to role`.
-const EXPECTED: [&str; 62] = [
+const EXPECTED: [&str; 67] = [
     "EXECUTE on arm_receipt() to pii_vault_lookup",
     "EXECUTE on arm_receipt() to pii_vault_unmask",
     "EXECUTE on arm_redrive() to pii_vault_redrive",
+    "EXECUTE on begin_checkpoint() to pii_vault_notary",
     "EXECUTE on chain_revocations() to pii_vault_approver",
     "EXECUTE on chain_revocations() to pii_vault_unmask",
     "EXECUTE on current_policy() to pii_vault_approver",
@@ -24,6 +25,8 @@ const EXPECTED: [&str; 62] = [
     "EXECUTE on list_access() to pii_vault_approver",
     "EXECUTE on list_access() to pii_vault_auditor",
     "EXECUTE on list_access() to pii_vault_unmask",
+    "EXECUTE on notary_entries() to pii_vault_notary",
+    "EXECUTE on notary_state() to pii_vault_notary",
     "EXECUTE on record_lookup() to pii_vault_lookup",
     "EXECUTE on record_redrive() to pii_vault_redrive",
     "EXECUTE on record_refusal() to pii_vault_lookup",
@@ -36,6 +39,7 @@ const EXPECTED: [&str; 62] = [
     "EXECUTE on settle_lookup() to pii_vault_lookup",
     "EXECUTE on settle_redrive() to pii_vault_redrive",
     "EXECUTE on settle_unmask() to pii_vault_unmask",
+    "EXECUTE on store_checkpoint() to pii_vault_notary",
     "INSERT (body_ciphertext, create_date, dead_letter_key_id, member, message_id, reason, size) on dead_letters to pii_vault_ingest",
     "INSERT (commitment, id, kms_key, max_step, wrapped_key) on data_keys to pii_vault_ingest",
     "INSERT (commitment, id, kms_key, max_step, wrapped_key) on data_keys to pii_vault_redrive",
@@ -65,6 +69,7 @@ const EXPECTED: [&str; 62] = [
     "USAGE on schema pii_vault to pii_vault_auditor",
     "USAGE on schema pii_vault to pii_vault_ingest",
     "USAGE on schema pii_vault to pii_vault_lookup",
+    "USAGE on schema pii_vault to pii_vault_notary",
     "USAGE on schema pii_vault to pii_vault_redrive",
     "USAGE on schema pii_vault to pii_vault_unmask",
 ];

@@ -7,6 +7,7 @@
 
 mod access;
 mod blockers;
+mod checkpoints;
 mod contents;
 mod finding;
 mod kms;
@@ -45,6 +46,7 @@ async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> 
     findings.push(blockers::prepared(conn).await);
     findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
+    findings.push(checkpoints::check(conn).await);
     findings.extend(access::check(conn).await);
     findings.extend(partitions::check(conn).await);
     findings

@@ -9,7 +9,7 @@ This is an implementation of its own, which shares no code with the Rust one: ea
 Everything in the output follows from labels, so that two runs write the same bytes. In use every
 key comes from KMS and EVERY NONCE IS RANDOM: never derive a nonce from anything as is done here.
 
-Needs: cryptography >= 42, on OpenSSL 3.2 or later (AES-GCM-SIV).
+Needs: cryptography >= 43, on OpenSSL 3.2 or later (AES-GCM-SIV).
 """
 
 import base64
@@ -24,6 +24,8 @@ import unicodedata
 import uuid
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 KEYS = Path(__file__).resolve().parents[2] / "keys"
@@ -441,6 +443,49 @@ def encryption_contexts():
                "context": {"app": "pii-vault", "vault": str(VAULT), "purpose": purpose, "key-id": str(key_id)}}
 
 
+SIGNING_KEY = ec.derive_private_key(int.from_bytes(labelled("signing key")), ec.SECP256R1())
+
+
+def checkpoint_parts(vault, seq, head_hash, previous_hash, at) -> list[bytes]:
+    return [b"pii-vault/v1/checkpoint", vault.bytes, struct.pack(">q", seq), head_hash, previous_hash, struct.pack(">q", at)]
+
+
+def checkpoints():
+    """Each follows the one before. RFC 6979 signatures, so that two runs write the same bytes."""
+    public = SIGNING_KEY.public_key().public_bytes(serialization.Encoding.PEM,
+                                                   serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    previous = bytes(32)
+    for seq, at in ((1, 1741507200000000), (2, 1741507200500001), (1000, 1741507199000000), (2**63 - 1, -1)):
+        head = labelled(f"head of entry {seq}")
+        signed = lengthed(checkpoint_parts(VAULT, seq, head, previous, at))
+        signature = SIGNING_KEY.sign(signed, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+        copy = {"format": "pii-vault/v1/checkpoint", "vault": str(VAULT), "seq": seq, "head_hash": head.hex(),
+                "previous_hash": previous.hex(), "at": at, "signing_key": "arn:aws:kms:eu-central-1:111122223333:key/test",
+                "signature": b64(signature)}
+        yield {"public_key": public, "signed_bytes": signed.hex(), "hash": hashlib.sha256(signed).hexdigest(),
+               "name": f"{seq:020}.json", "copy": json.dumps(copy, separators=(",", ":")) + "\n"}
+        previous = hashlib.sha256(signed).digest()
+
+
+def refused_checkpoints():
+    first, second = list(checkpoints())[:2]
+    copy = json.loads(first["copy"])
+
+    def entry(name, **changed):
+        line = json.dumps(copy | changed, separators=(",", ":")) + "\n"
+        return {"name": name, "public_key": first["public_key"], "copy": line}
+
+    yield entry("another vault", vault=str(labelled_uuid("other vault id")))
+    yield entry("another entry", seq=2)
+    yield entry("another hash", head_hash=labelled("head of entry 2").hex())
+    yield entry("another checkpoint before", previous_hash=labelled("head of entry 2").hex())
+    yield entry("a microsecond later", at=copy["at"] + 1)
+    yield entry("signature of another checkpoint", signature=json.loads(second["copy"])["signature"])
+    raw = utils.decode_dss_signature(base64.b64decode(copy["signature"]))
+    yield entry("signature that is not DER", signature=b64(b"".join(part.to_bytes(32) for part in raw)))
+    yield entry("signature of zeros", signature=b64(bytes.fromhex("3006020100020100")))
+
+
 # --- checks of what this stands on ------------------------------------------------------------
 
 # RFC 8452, appendix C.2: key, nonce, associated data, plaintext, result.
@@ -481,7 +526,8 @@ def self_test():
 
 def document() -> str:
     arrays = [hkdfs, tokens, refused_token_values, commitments, ratchet, values, refused_values, dead_letters,
-              refused_dead_letters, event_ids, line_ids, encryption_contexts, audit_entries, audit_lists]
+              refused_dead_letters, event_ids, line_ids, encryption_contexts, audit_entries, audit_lists,
+              checkpoints, refused_checkpoints]
     names = {"hkdfs": "hkdf"}
     head = {"format": "pii-vault/v1",
             "comment": "Test keys: they are in this file for all to read and protect nothing. Nonces here follow from "

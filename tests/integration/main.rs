@@ -16,6 +16,7 @@ mod access;
 mod access_policy;
 mod access_races;
 mod audit_list;
+mod audit_notary;
 mod audit_verify;
 mod aws;
 mod canary;

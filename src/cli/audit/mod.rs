@@ -1,6 +1,10 @@
+mod checkpoint;
 mod entry;
 mod list;
+mod notary;
+mod public_key;
 mod show;
+mod signing;
 mod verify;
 
 use clap::Subcommand;
@@ -16,6 +20,12 @@ pub(super) enum Command {
     Show(show::Args),
     /// Check that the log is what was recorded, and that what it allowed follows from it
     Verify(verify::Args),
+    /// Sign the audit log as it grows, with copies outside of the database, until SIGTERM
+    Notary(Box<notary::Args>),
+    /// Sign the audit log once, as it is now
+    Checkpoint(Box<checkpoint::Args>),
+    /// Print the key that verifies checkpoints, as PEM
+    PublicKey(public_key::Args),
 }
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
@@ -23,5 +33,8 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::List(args) => list::run(*args, format).await,
         Command::Show(args) => show::run(args, format).await,
         Command::Verify(args) => verify::run(args, format).await,
+        Command::Notary(args) => notary::run(*args, format).await,
+        Command::Checkpoint(args) => checkpoint::run(*args, format).await,
+        Command::PublicKey(args) => public_key::run(args, format).await,
     }
 }

@@ -1,4 +1,5 @@
 mod error;
+mod listen;
 mod login;
 mod passfile;
 mod pool;
@@ -16,6 +17,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use error::ConnectError;
+pub use listen::Listener;
 pub use login::{AskLogin, AskedLogin, Login, LoginRequest, LoginSource};
 pub use pool::Pool;
 pub use tls::{Roots, TlsMode};
@@ -42,6 +44,8 @@ pub enum Role {
     Approver,
     /// `audit`
     Auditor,
+    /// `audit notary`, `audit checkpoint`
+    Notary,
 }
 
 impl Role {
@@ -55,6 +59,7 @@ impl Role {
             Self::Lookup => Some("pii_vault_lookup"),
             Self::Approver => Some("pii_vault_approver"),
             Self::Auditor => Some("pii_vault_auditor"),
+            Self::Notary => Some("pii_vault_notary"),
         }
     }
 }

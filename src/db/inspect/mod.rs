@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod blockers;
+pub mod checkpoints;
 pub mod contents;
 pub mod server;
 

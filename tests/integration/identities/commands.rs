@@ -1,5 +1,6 @@
 //! The binary under the identities of the page.
 
+use pii_vault::crypto::checkpoint::{CheckpointKey, SignedCheckpoint};
 use serde_json::json;
 
 use super::scene::{Scene, Sides};
@@ -89,6 +90,29 @@ async fn the_wrong_identity_is_told_so_and_changes_nothing() {
     let refused = run(&world, &scene, &init, Who::Ingest, &["etl", "run", "--drain"]).exits(1);
     assert_told(&refused, "kms:Decrypt");
     assert_eq!(world.count("pii_vault.data_keys").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notary_signs_and_the_auditor_verifies_and_neither_does_more() {
+    let (world, mut scene) = (World::empty().await, Scene::new().await);
+    let [init] = scene.identities(&["init"], Sides::Iam).try_into().ok().expect("one");
+    let made = run(&world, &scene, &init, Who::Administrator, &["init", "--output", "json"]).done().json();
+    scene.vault = made["vault"].as_str().and_then(|vault| vault.parse().ok()).expect("a vault id");
+    scene.put_key_policies().await;
+    let [notary, auditor] = scene.identities(&["notary", "auditor"], Sides::Both).try_into().ok().expect("two");
+    world.make_login(Who::Notary).await;
+    world.make_login(Who::Auditor).await;
+    let (sign, print) = (["audit", "checkpoint", "--sink", "-"], ["audit", "public-key"]);
+    assert_told(&run(&world, &scene, &auditor, Who::Notary, &sign).exits(1), "kms:Sign");
+    assert_told(&run(&world, &scene, &notary, Who::Auditor, &print).exits(1), "kms:GetPublicKey");
+    let copy = run(&world, &scene, &notary, Who::Notary, &sign).done().stdout;
+    let key = run(&world, &scene, &auditor, Who::Auditor, &print).done().stdout;
+    let signed = SignedCheckpoint::from_copy(copy.as_bytes()).expect("a copy");
+    assert_eq!(signed.signing_key, scene.arns[&Resource::Signing]);
+    assert_eq!(signed.verify(&CheckpointKey::from_pem(&key).expect("a key")), Ok(()));
+    // And in the database only the notary's role signs.
+    let refused = run(&world, &scene, &notary, Who::Auditor, &sign).exits(1);
+    assert!(refused.stderr.contains("GRANT pii_vault_notary"), "{}", refused.stderr);
 }
 
 /// The endpoint judges CreateAlias by no resource at all: hence one statement more, for that call alone.

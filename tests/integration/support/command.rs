@@ -71,6 +71,7 @@ impl World {
             .env("PII_VAULT_SIGNING_KMS_KEY", self.kms_key("signing"))
             .env("AWS_ENDPOINT_URL_SQS", STACK.sqs.url())
             .env("AWS_ENDPOINT_URL_KMS", STACK.kms.url())
+            .env("AWS_ENDPOINT_URL_S3", STACK.kms.url())
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")

@@ -6,6 +6,7 @@ mod authority;
 mod command;
 mod events;
 mod gate;
+mod hold;
 mod in_process;
 mod letters;
 mod log;
@@ -31,6 +32,7 @@ pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use events::add_raw_events;
 pub(crate) use gate::Gate;
+pub(crate) use hold::{Hold, Way};
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use relay::Relay;
 pub(crate) use sql::sqlstate;
@@ -71,6 +73,7 @@ pub(crate) enum Who {
     SecondApprover,
     Lookup,
     Auditor,
+    Notary,
     /// No role and no right.
     Nobody,
 }
@@ -94,6 +97,7 @@ impl Who {
             Self::Approver | Self::SecondApprover => Some("pii_vault_approver"),
             Self::Lookup => Some("pii_vault_lookup"),
             Self::Auditor => Some("pii_vault_auditor"),
+            Self::Notary => Some("pii_vault_notary"),
         }
     }
 }
@@ -150,6 +154,7 @@ impl World {
             Who::SecondApprover,
             Who::Lookup,
             Who::Auditor,
+            Who::Notary,
         ] {
             world.make_login(who).await;
         }
@@ -226,7 +231,11 @@ impl World {
         url.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).expect("a port")
     }
 
-    /// moto serves Secrets Manager as well.
+    /// moto serves S3 and Secrets Manager as well.
+    pub(crate) fn kms_url(&self) -> String {
+        STACK.kms.url()
+    }
+
     pub(crate) fn secrets_url(&self) -> String {
         STACK.kms.url()
     }

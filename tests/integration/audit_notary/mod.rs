@@ -1,0 +1,5 @@
+mod faults;
+mod killed;
+mod refuses;
+mod scene;
+mod signs;
