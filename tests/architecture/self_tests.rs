@@ -120,7 +120,7 @@ fn foreign_crates_stay_in_their_layer() {
         ("etl", "#[derive(clap::Args)] struct A;"),
         ("crypto::aad", "use tokio::sync::Mutex;"),
         ("crypto::aad", "use std::{fmt, time::Duration};"),
-        ("crypto::aad", "use percent_encoding::percent_decode;"),
+        ("crypto::aad", "use tokio::fs::File;"),
         ("crypto::aad", "fn f() { time::OffsetDateTime::now_utc(); }"),
         ("crypto::aad", "use std::*; fn f() { Instant::now() }"),
         ("crypto::aad", "async fn f() {}"),
