@@ -11,6 +11,7 @@ use diesel_async::RunQueryDsl;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::committed::committed;
 use super::enums::sql;
 use super::{Connection, DbError};
 use crate::domain::{AccessRefusal, AccessState, Field, Verdict};
@@ -112,8 +113,9 @@ pub async fn request(conn: &mut Connection, asked: &AccessRequest) -> Result<Res
         .bind::<Text, _>(&asked.case_id)
         .bind::<Integer, _>(i32::try_from(asked.max_values).unwrap_or(i32::MAX))
         .bind::<Integer, _>(seconds(asked.duration))
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("asking for a grant"))?;
     Ok(answer.refusal.map_or(Ok(answer.request), Err))
 }
@@ -132,8 +134,9 @@ pub async fn decide(
         .bind::<SqlUuid, _>(request)
         .bind::<sql::AccessVerdict, _>(verdict)
         .bind::<Nullable<Text>, _>(reason)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("deciding on a request"))?;
     Ok(answer.refusal.map_or(Ok(()), Err))
 }
@@ -151,8 +154,9 @@ pub async fn revoke(
     let answer: Answer = sql_query("SELECT pii_vault.revoke_access($1, $2) AS refusal")
         .bind::<SqlUuid, _>(request)
         .bind::<Nullable<Text>, _>(reason)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("revoking a grant"))?;
     Ok(answer.refusal.map_or(Ok(()), Err))
 }

@@ -9,6 +9,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid}
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use super::committed::committed;
 use super::enums::sql;
 use super::token_keys::TokenKeyRow;
 use super::{Connection, DbError};
@@ -50,8 +51,9 @@ pub async fn record(
         .bind::<Integer, _>(i32::try_from(values).unwrap_or(i32::MAX))
         .bind::<Text, _>(reason)
         .bind::<Text, _>(case)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("recording a look-up"))?;
     Ok(receipt.id)
 }
@@ -72,8 +74,9 @@ pub async fn arm(conn: &mut Connection, receipt: Uuid) -> Result<Armed, DbError>
     }
     let row: Row = sql_query("SELECT vault, seq, refusal FROM pii_vault.arm_receipt($1)")
         .bind::<SqlUuid, _>(receipt)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("arming a receipt"))?;
     Ok(Armed { vault: VaultId(row.vault), seq: row.seq, refusal: row.refusal })
 }

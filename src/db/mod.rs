@@ -10,6 +10,7 @@ pub mod access_policy;
 pub mod audit_log;
 pub mod audit_tables;
 pub mod checkpoints;
+mod committed;
 mod connection;
 pub mod dead_letters;
 pub mod encryption;

@@ -12,6 +12,7 @@ use diesel_async::RunQueryDsl;
 use time::Date;
 use uuid::Uuid;
 
+use super::committed::committed;
 use super::dead_letters::interval;
 use super::enums::{sql, sql_enum};
 use super::sealing_keys::WrappedKey;
@@ -146,8 +147,9 @@ pub async fn record(
         .bind::<Nullable<SqlDate>, _>(after.map(|(day, _)| day))
         .bind::<Nullable<SqlUuid>, _>(after.map(|(_, message)| message.0))
         .bind::<Integer, _>(i32::from(most))
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("recording a redrive job"))?;
     Ok(job.id)
 }
@@ -170,8 +172,9 @@ pub struct Armed {
 pub async fn arm(conn: &mut Connection, job: Uuid) -> Result<Armed, DbError> {
     sql_query("SELECT row_count, seq FROM pii_vault.arm_redrive($1)")
         .bind::<SqlUuid, _>(job)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("arming a redrive job"))
 }
 

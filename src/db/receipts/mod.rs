@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 pub use rows::{OpenFailure, PAGE, SealedRow, fetch_unmask, settle_unmask};
 
+use super::committed::committed;
 use super::enums::sql;
 use super::{Connection, DbError};
 use crate::domain::{AccessRefusal, Field, VaultId};
@@ -93,8 +94,9 @@ pub async fn record_unmask(conn: &mut Connection, request: &UnmaskRequest) -> Re
             .bind::<Text, _>(case_id)
             .bind::<Nullable<SqlUuid>, _>(grant)
             .bind::<Bool, _>(dry_run)
-            .get_result(conn)
+            .load(conn)
             .await
+            .and_then(committed)
             .map_err(DbError::during("recording what is to be opened"))?;
     Ok(receipt.id)
 }
@@ -122,8 +124,9 @@ pub async fn arm_receipt(conn: &mut Connection, receipt: Uuid) -> Result<Decisio
     let row: Row =
         sql_query("SELECT vault, seq, refusal, grant_id, row_count, value_count FROM pii_vault.arm_receipt($1)")
             .bind::<SqlUuid, _>(receipt)
-            .get_result(conn)
+            .load(conn)
             .await
+            .and_then(committed)
             .map_err(DbError::during("arming a receipt"))?;
     Ok(Decision {
         vault: VaultId(row.vault),
@@ -147,8 +150,9 @@ pub async fn record_refusal(conn: &mut Connection, receipt: Uuid) -> Result<Opti
     }
     let row: Row = sql_query("SELECT pii_vault.record_refusal($1) AS refusal")
         .bind::<SqlUuid, _>(receipt)
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("recording a refusal"))?;
     Ok(row.refusal)
 }
