@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use crate::support::{Who, World, login};
 
 /// In one message each: an address, a device id, and a body that is no login.
-const CANARIES: [&str; 5] = [
+pub(super) const CANARIES: [&str; 5] = [
     "203.0.113.251",
     "2001:db8:ca:7a:91::5",
     "canary-device-7f3a",
@@ -65,7 +65,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn assert_clean(what: &str, bytes: &[u8]) {
+pub(super) fn assert_clean(what: &str, bytes: &[u8]) {
     for needle in needles() {
         let found = bytes.windows(needle.len()).any(|window| window == needle);
         assert!(!found, "{what} holds {}", String::from_utf8_lossy(&needle));

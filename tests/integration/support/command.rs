@@ -43,9 +43,15 @@ impl World {
 
     /// Starts `pii-vault etl run --output json` by a shell script, where it is `"$0" "$@"`.
     pub(crate) fn pii_vault_through(&self, script: &str, args: &[&str]) -> Running {
-        let mut command = self.environment(Who::Ingest, Command::new("/bin/sh"));
-        command.args(["-c", script, env!("CARGO_BIN_EXE_pii-vault"), "etl", "run", "--output", "json"]).args(args);
-        self.start(command.env("PATH", "/usr/bin:/bin"), args)
+        let drain = ["etl", "run", "--output", "json"];
+        self.start(&mut self.script(Who::Ingest, script, &[&drain, args].concat()), args)
+    }
+
+    /// A shell script in the environment of this world and no other, where the binary is `"$0" "$@"`. Not started yet.
+    pub(crate) fn script(&self, who: Who, script: &str, args: &[&str]) -> Command {
+        let mut command = self.environment(who, Command::new("/bin/sh"));
+        command.args(["-c", script, env!("CARGO_BIN_EXE_pii-vault")]).args(args).env("PATH", "/usr/bin:/bin");
+        command
     }
 
     fn start(&self, command: &mut Command, args: &[&str]) -> Running {

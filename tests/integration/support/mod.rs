@@ -1,9 +1,11 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
 mod access;
+mod attempt;
 mod audit;
 mod authority;
 mod command;
+mod cutter;
 mod events;
 mod gate;
 mod hold;
@@ -27,9 +29,11 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 pub(crate) use access::record;
+pub(crate) use attempt::{Ended, Pages, ROWS};
 pub(crate) use audit::Story;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
+pub(crate) use cutter::{Cutter, Point, Sender, Strike};
 pub(crate) use events::add_raw_events;
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Hold, Way};
