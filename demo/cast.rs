@@ -26,6 +26,9 @@ pub(crate) struct Cast {
     pub(crate) etl_service: Person,
     pub(crate) analyst: Person,
     pub(crate) compliance_ops: Person,
+    pub(crate) officer: Person,
+    pub(crate) approver: Person,
+    pub(crate) auditor: Person,
     pub(crate) sqs: String,
     pub(crate) kms: String,
     host: String,
@@ -44,6 +47,9 @@ impl Cast {
             etl_service: person("etl_service", Some("ingestion"))?,
             analyst: person("analyst", None)?,
             compliance_ops: person("compliance_ops", None)?,
+            officer: person("officer", Some("unmask"))?,
+            approver: person("approver", None)?,
+            auditor: person("auditor", None)?,
             sqs: servers.stack().sqs.url(),
             kms: servers.stack().kms.url(),
             host: postgres.host().to_owned(),
@@ -52,8 +58,16 @@ impl Cast {
     }
 
     /// Those who get a login from the administrator.
-    pub(crate) fn logins(&self) -> [&Person; 4] {
-        [&self.dba, &self.etl_service, &self.analyst, &self.compliance_ops]
+    pub(crate) fn logins(&self) -> [&Person; 7] {
+        [
+            &self.dba,
+            &self.etl_service,
+            &self.analyst,
+            &self.compliance_ops,
+            &self.officer,
+            &self.approver,
+            &self.auditor,
+        ]
     }
 
     /// What `DATABASE_URL` is for this person. Names and passwords need no escaping.

@@ -102,6 +102,12 @@ async fn perform() -> Result<()> {
     acts::identities::ingestion_cannot_open(&mut stage, &cast).await?;
     acts::ingest::dead_letters(&mut stage, &cast, &sample).await?;
     acts::proof::nothing_in_clear(&mut stage, &cast, &sample, &servers, &queue).await?;
+    let token = acts::unmask::most_frequent_token(&mut stage, &cast).await?;
+    acts::unmask::policy(&mut stage, &cast).await?;
+    acts::unmask::refused_alone(&mut stage, &cast, &token).await?;
+    acts::unmask::granted_by_another(&mut stage, &cast, &token, &sample).await?;
+    acts::unmask::recorded(&mut stage, &cast).await?;
+    acts::unmask::altered(&mut stage, &cast).await?;
 
     // If they are not kept, this is where they end.
     let kept = keep.then_some(servers);

@@ -60,6 +60,15 @@ impl Sample {
         repeated(self.logins.iter().map(|login| (&login.device_id, login)))
     }
 
+    /// The logins that came from the address that comes most often.
+    pub(crate) fn logins_of_most_frequent_ip(&self) -> Vec<&Login> {
+        let mut by_address = BTreeMap::<_, Vec<&Login>>::new();
+        for login in &self.logins {
+            by_address.entry(login.ip.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())).or_default().push(login);
+        }
+        by_address.into_values().max_by_key(Vec::len).unwrap_or_default()
+    }
+
     /// Two users with one IPv4 address, which the second one's message spells as IPv6.
     pub(crate) fn two_spellings(&self) -> Result<[&Login; 2]> {
         let pair = |mapped: &'_ Login, plain: &'_ Login| {

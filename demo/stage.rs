@@ -24,7 +24,7 @@ pub(crate) struct Heard {
     command: String,
     /// Standard output and standard error, in the order in which they came.
     pub(crate) text: String,
-    ok: bool,
+    status: Option<i32>,
 }
 
 impl Stage {
@@ -82,14 +82,17 @@ impl Stage {
         &mut self,
         cast: &Cast,
         person: &Person,
-        arguments: &str,
+        arguments: &[&str],
         more: &[(&'static str, String)],
     ) -> Result<Heard> {
         let settings: String = more.iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        self.show(person, person.aws, &format!("{settings}pii-vault {arguments}"))?;
+        let quoted =
+            |argument: &&str| if argument.contains(' ') { format!("'{argument}'") } else { (*argument).to_owned() };
+        let shown = format!("pii-vault {}", arguments.iter().map(quoted).collect::<Vec<_>>().join(" "));
+        self.show(person, person.aws, &format!("{settings}{shown}"))?;
         let mut command = command(&self.pii_vault, cast, person);
-        command.args(arguments.split_whitespace()).envs(more.iter().cloned());
-        let heard = self.run(command, format!("pii-vault {arguments}"), "").await?;
+        command.args(arguments).envs(more.iter().cloned());
+        let heard = self.run(command, shown, "").await?;
         self.show_output(&heard)?;
         Ok(heard)
     }
@@ -155,19 +158,25 @@ impl Stage {
         // It holds our copies of the pipe's end, without which there would be no end to read to.
         drop(command);
         let text = spawn_blocking(move || io::read_to_string(output)).await??;
-        Ok(Heard { command: shown, text, ok: child.wait().await?.success() })
+        Ok(Heard { command: shown, text, status: child.wait().await?.code() })
     }
 }
 
 impl Heard {
     pub(crate) fn succeeded(self) -> Result<Self> {
-        ensure!(self.ok, "this failed: {}\n{}", self.command, self.text);
+        ensure!(self.status == Some(0), "this failed: {}\n{}", self.command, self.text);
         Ok(self)
+    }
+
+    /// Ended with this exit status.
+    pub(crate) fn ended_with(self, status: i32) -> Result<()> {
+        ensure!(self.status == Some(status), "this ended with {:?}: {}\n{}", self.status, self.command, self.text);
+        Ok(())
     }
 
     /// Refused by PostgreSQL for lack of rights on `what`, and for no other reason.
     pub(crate) fn refused(self, what: &str) -> Result<()> {
-        ensure!(!self.ok, "this should have been refused: {}", self.command);
+        ensure!(self.status != Some(0), "this should have been refused: {}", self.command);
         let refusal = format!("permission denied for {what}\n");
         ensure!(self.text.contains(&refusal), "this failed in another way: {}\n{}", self.command, self.text);
         Ok(())

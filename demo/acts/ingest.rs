@@ -27,7 +27,10 @@ pub(crate) async fn send(stage: &mut Stage, cast: &Cast, sample: &Sample) -> Res
 pub(crate) async fn run(stage: &mut Stage, cast: &Cast, sample: &Sample, queue: &Queue) -> Result<()> {
     stage.heading("Ingestion")?;
     let settings = [("PII_VAULT_QUEUE_URL", queue.url().to_owned())];
-    let heard = stage.pii_vault(cast, &cast.etl_service, "etl run --drain --wait 1s", &settings).await?.succeeded()?;
+    let heard = stage
+        .pii_vault(cast, &cast.etl_service, &["etl", "run", "--drain", "--wait", "1s"], &settings)
+        .await?
+        .succeeded()?;
     let expected = [
         ("received", sample.messages.len()),
         ("stored", sample.logins.len()),
@@ -52,7 +55,8 @@ pub(crate) async fn write_only(stage: &mut Stage, cast: &Cast) -> Result<()> {
 
 pub(crate) async fn dead_letters(stage: &mut Stage, cast: &Cast, sample: &Sample) -> Result<()> {
     stage.heading("What was no login is set aside, sealed: why and how large, not what it says")?;
-    let heard = stage.pii_vault(cast, &cast.compliance_ops, "etl dead-letters list", &[]).await?.succeeded()?;
+    let heard =
+        stage.pii_vault(cast, &cast.compliance_ops, &["etl", "dead-letters", "list"], &[]).await?.succeeded()?;
     let (listed, expected) = (heard.text.lines().count().saturating_sub(1), sample.poison().count());
     ensure!(listed == expected, "{listed} dead letters are listed instead of {expected}");
     for body in sample.poison() {

@@ -5,3 +5,4 @@ pub(crate) mod identities;
 pub(crate) mod ingest;
 pub(crate) mod proof;
 pub(crate) mod set_up;
+pub(crate) mod unmask;

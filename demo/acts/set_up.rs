@@ -58,11 +58,14 @@ pub(crate) async fn database(stage: &mut Stage, cast: &Cast) -> Result<()> {
 
 pub(crate) async fn vault(stage: &mut Stage, cast: &Cast) -> Result<()> {
     stage.heading("The vault: schema, roles, KMS keys, first token key")?;
-    stage.pii_vault(cast, &cast.dba, "init --create-kms-keys", &[]).await?.succeeded()?;
+    stage.pii_vault(cast, &cast.dba, &["init", "--create-kms-keys"], &[]).await?.succeeded()?;
     let grants = [
         "GRANT pii_vault_ingest TO etl_service",
         "GRANT pii_vault_analyst TO analyst",
         "GRANT pii_vault_redrive TO compliance_ops",
+        "GRANT pii_vault_unmask TO officer",
+        "GRANT pii_vault_approver TO approver",
+        "GRANT pii_vault_auditor TO auditor",
     ];
     let heard = stage.psql(cast, &cast.dba, &grants).await?.succeeded()?;
     // psql's exit status is that of the last statement.
