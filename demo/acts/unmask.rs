@@ -15,7 +15,8 @@ const CASE: &str = "CASE-7";
 pub(crate) async fn policy(stage: &mut Stage, cast: &Cast) -> Result<()> {
     stage.heading("What may be opened: nothing, until an administrator says so")?;
     let alone = ALONE.to_string();
-    let arguments = ["access", "policy", "set", "--alone-limit", &alone, "--case-pattern", "CASE-[0-9]+"];
+    let arguments =
+        ["access", "policy", "set", "--alone-limit", &alone, "--case-pattern", "CASE-[0-9]+", "--reason", "go-live"];
     stage.pii_vault(cast, &cast.dba, &arguments, &[]).await?.succeeded().map(drop)
 }
 

@@ -1,15 +1,26 @@
+-- Whether the login may take on a role, or has its rights. Since PostgreSQL 16 who made a role is a member that can do neither.
+CREATE FUNCTION pii_vault.is_member(role name) RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT CASE WHEN current_setting('server_version_num')::integer < 160000
+        THEN pg_has_role(session_user, is_member.role, 'MEMBER')
+        ELSE pg_has_role(session_user, is_member.role, 'USAGE') OR pg_has_role(session_user, is_member.role, 'SET')
+    END
+$$;
+
 -- A session that took on a role keeps it until it ends, also when the login is no member any more.
 CREATE FUNCTION pii_vault.require_member(role name) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 AS $$
 BEGIN
-    IF pg_has_role(session_user, require_member.role, 'MEMBER') IS NOT TRUE THEN
+    IF pii_vault.is_member(require_member.role) IS NOT TRUE THEN
         RAISE 'this login is no member of %', require_member.role USING ERRCODE = 'insufficient_privilege';
     END IF;
 END
 $$;
-REVOKE EXECUTE ON FUNCTION pii_vault.require_member FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION pii_vault.is_member, pii_vault.require_member FROM PUBLIC;
 
 -- Every function that records begins with it, and judges by what it reads after it. Returns the time of the record.
 -- Waits at most 5 s, then it fails (55P03): for the lock on a table, which is one wait in one queue. A row that others
@@ -31,12 +42,12 @@ BEGIN
     END IF;
     BEGIN
         LOCK TABLE pii_vault.audit_turn IN SHARE UPDATE EXCLUSIVE MODE;
-        PERFORM FROM pii_vault.audit_head FOR UPDATE;
     EXCEPTION WHEN lock_not_available THEN
         -- With a word where a client can read it without reading the sentence.
         RAISE 'another transaction holds the audit log'
             USING ERRCODE = 'lock_not_available', CONSTRAINT = 'log_is_held';
     END;
+    PERFORM FROM pii_vault.audit_head FOR UPDATE;
     -- Before what is recorded next, so that nothing is allowed after a revocation that the log shows. They are in force
     -- already: a hundred at a time, those of others first, so that nobody makes who is next chain thousands of her own.
     FOR revocation IN

@@ -163,7 +163,7 @@ BEGIN
     SELECT r.* INTO asked FROM pii_vault.access_requests AS r WHERE r.id = revoke_access.request;
     refusal := CASE
         WHEN asked.id IS NULL THEN 'unknown_request'
-        WHEN asked.requester <> session_user::text AND NOT pg_has_role(session_user, 'pii_vault_approver', 'MEMBER')
+        WHEN asked.requester <> session_user::text AND NOT pii_vault.is_member('pii_vault_approver')
             THEN 'not_yours'
     END;
     IF refusal IS NOT NULL THEN
@@ -191,8 +191,8 @@ SET search_path = pii_vault, pg_temp
 AS $$
     SELECT g.* FROM pii_vault.access_grants AS g
     WHERE g.requester = session_user::text
-        OR pg_has_role(session_user, 'pii_vault_approver', 'MEMBER')
-        OR pg_has_role(session_user, 'pii_vault_auditor', 'MEMBER')
+        OR pii_vault.is_member('pii_vault_approver')
+        OR pii_vault.is_member('pii_vault_auditor')
 $$;
 COMMENT ON FUNCTION pii_vault.list_access IS 'Requests and what became of them';
 

@@ -10,6 +10,30 @@ ALTER TABLE pii_vault.redrive_jobs
 COMMENT ON COLUMN pii_vault.redrive_jobs.seq IS 'Of the audit log; NULL in jobs from before it';
 COMMENT ON COLUMN pii_vault.redrive_jobs.armed_by IS 'The transaction; rows are handed out once it is committed';
 
+-- As before, and for who is a member still: a session keeps a role that its login has lost.
+CREATE OR REPLACE FUNCTION pii_vault.own_redrive_job(job uuid) RETURNS pii_vault.redrive_jobs
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    found_job pii_vault.redrive_jobs;
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_redrive');
+    -- An older snapshot would not show what others did since.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'redriving needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    SELECT j.* INTO found_job FROM pii_vault.redrive_jobs AS j WHERE j.id = own_redrive_job.job;
+    IF found_job.actor IS DISTINCT FROM session_user::text
+        OR found_job.recorded_by = pg_current_xact_id_if_assigned()
+        OR pg_xact_status(found_job.recorded_by) IS DISTINCT FROM 'committed'
+    THEN
+        RAISE 'no committed redrive job of this login' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN found_job;
+END
+$$;
+
 -- As before, and in the log. What finds nothing is not recorded.
 CREATE OR REPLACE FUNCTION pii_vault.record_redrive(
     note text, reasons pii_vault.dead_letter_reason[], older_than interval, newer_than interval, ids uuid[],
@@ -26,6 +50,7 @@ DECLARE
     at timestamptz;
     seq bigint;
 BEGIN
+    PERFORM pii_vault.require_member('pii_vault_redrive');
     -- Before the lock, so that a long search holds up nobody.
     SELECT array_agg(s.create_date), array_agg(s.message_id) INTO dates, messages FROM (
         SELECT l.create_date, l.message_id

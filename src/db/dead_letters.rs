@@ -13,6 +13,7 @@ use diesel_async::RunQueryDsl;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
+use super::committed::committed;
 use super::enums::sql;
 use super::schema::dead_letters;
 use super::{Connection, DbError};
@@ -155,8 +156,9 @@ pub async fn delete_older_than(conn: &mut Connection, age: Duration, most: i64) 
     )
     .bind::<Interval, _>(interval(age))
     .bind::<BigInt, _>(most)
-    .get_result(conn)
+    .load(conn)
     .await
+    .and_then(committed)
     .map_err(DbError::during("deleting dead letters"))
 }
 

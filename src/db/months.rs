@@ -5,6 +5,7 @@ use diesel::sql_types::{BigInt, Date as SqlDate, Nullable};
 use diesel_async::RunQueryDsl;
 use time::Date;
 
+use super::committed::committed;
 use super::enums::{sql, sql_enum};
 use super::{Connection, DbError};
 use crate::domain::Month;
@@ -75,8 +76,9 @@ extern "SQL" {
 /// [`DbError`].
 pub async fn ensure(conn: &mut Connection, month: Month) -> Result<bool, DbError> {
     diesel::select(ensure_month(month.first_day()))
-        .get_result(conn)
+        .load(conn)
         .await
+        .and_then(committed)
         .map_err(DbError::during("making a month's partition"))
 }
 

@@ -32,6 +32,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function fetch_unmask", &["unmask EXECUTE"]),
     ("function find_events", &[]),
     ("function hold_keys", &["ingest EXECUTE", "redrive EXECUTE"]),
+    ("function is_member", &[]),
     ("function judge_unmask", &[]),
     ("function list_access", &["approver EXECUTE", "auditor EXECUTE", "unmask EXECUTE"]),
     ("function list_hash", &[]),

@@ -95,7 +95,7 @@ async fn a_key_comes_for_a_receipt_of_ones_own_that_is_committed_armed_and_fresh
     assert!(other.query("SELECT * FROM pii_vault.fetch_token_keys(NULL)", &[]).await.unwrap().is_empty());
     let changed = "UPDATE pii_vault.receipts SET kind = 'unmask'";
     world.sql.batch_execute(changed).await.unwrap();
-    assert_eq!(fetch(&one, receipt).await, refused("malformed"), "a receipt to unmask");
+    assert_eq!(fetch(&one, receipt).await, refused("42501"), "a receipt to unmask, of who may not");
     world.sql.batch_execute(&changed.replace("unmask", "lookup")).await.unwrap();
 
     for (change, word) in [
