@@ -8,12 +8,14 @@
 //!                                  under keys of keyring
 //!            etl::lines: a file's lines come in likewise, with nothing to acknowledge
 //!
-//! unmask     authorise + record ──► fetch ──► open ──► release
+//! unmask     authorise + record ──► fetch ──► open ──► settle ──► release
+//!            db::receipts           db        crypto   db         the one writer of plaintext
 //! ```
 //!
 //! [`etl`] is the first path, a file for each step; steps that follow from each other show in types: only a committed
-//! batch can be acknowledged. [`etl::redrive`] sends dead letters down the same path once more. What the second will
-//! open, [`crypto`] opens already. Modules in layer order, each importing only from those above it:
+//! batch can be acknowledged. [`etl::redrive`] sends dead letters down the same path once more. [`unmask`] is the second:
+//! what it fetches a committed record permits, and what it releases has a committed outcome. The first rule is the
+//! database's, whoever asks. Modules in layer order, each importing only from those above it:
 //!
 //! - [`domain`]: events, fields, ids; imports nothing of ours
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure

@@ -99,7 +99,7 @@ impl fmt::Display for Shown {
         }
         match self.findings.len() {
             0 => writeln!(f, "verified: the log is whole, and what it allowed follows from it"),
-            count => writeln!(f, "not verified: {count} kinds of fault, the first of each is named"),
+            _ => writeln!(f, "not verified: of each kind of fault, the first is named"),
         }
     }
 }
