@@ -3,7 +3,7 @@
 //! Guaranteed: nothing is fetched before a committed record names who reads which rows and why; each page's outcome is
 //! committed before a byte of its plaintext is written, and where that is not known none is; keys are unwrapped anew
 //! for each receipt, used only if they are what was committed to, and wiped at its end; memory holds one page, of 500
-//! rows. The steps show in types: rows come of a [`authorise::Receipt`] alone, [`release`] takes a settled page alone,
+//! rows. The steps show in types: rows come of a `authorise::Receipt` alone, `release` takes a settled page alone,
 //! and is the one that writes plaintext.
 //! Not guaranteed: that what was charged is opened; that a row that was recorded as opened was read by anybody.
 
