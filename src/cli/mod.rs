@@ -24,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use exit::ExitStatus;
 use logging::LogFormat;
@@ -104,6 +105,7 @@ enum Command {
 /// Parses the command line, runs the command, and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
+    no_core_dump();
     let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     logging::start(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -128,6 +130,13 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => report(&error),
     }
+}
+
+/// A core file would hold what a process has in memory: plaintext, and unwrapped keys. Where the limit cannot be set,
+/// nothing is worse than before.
+fn no_core_dump() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
 }
 
 /// clap quotes what it does not understand. Where that could hold a password, it is not quoted.

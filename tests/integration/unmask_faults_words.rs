@@ -64,6 +64,9 @@ async fn no_log_word_or_table_holds_what_was_opened() {
     for file in ["cmdline", "environ", "status"] {
         assert_clean(file, &std::fs::read(Path::new("/proc").join(run.id().to_string()).join(file)).unwrap());
     }
+    let limits = std::fs::read_to_string(Path::new("/proc").join(run.id().to_string()).join("limits")).unwrap();
+    let core: Vec<_> = limits.lines().find(|line| line.starts_with("Max core")).unwrap().split_whitespace().collect();
+    assert_eq!(core[4..6], ["0", "0"], "no core file");
     let activity = "SELECT string_agg(activity::text, ' ') FROM pg_stat_activity AS activity";
     let activity: String = world.sql.query_one(activity, &[]).await.unwrap().get(0);
     assert_clean("pg_stat_activity", activity.as_bytes());
