@@ -68,10 +68,14 @@ BEGIN
 END
 $$;
 
+-- None where one of them is NULL, which is no field that a record could name, and that nobody could ask for.
 CREATE FUNCTION pii_vault.distinct_fields(fields pii_vault.sealed_field[]) RETURNS pii_vault.sealed_field[]
 LANGUAGE sql IMMUTABLE
 SET search_path = pii_vault, pg_temp
-AS $$ SELECT coalesce(array_agg(DISTINCT f ORDER BY f), '{}') FROM unnest(fields) AS f $$;
+AS $$
+    SELECT CASE WHEN count(*) = count(f) THEN coalesce(array_agg(DISTINCT f ORDER BY f), '{}') ELSE '{}' END
+    FROM unnest(fields) AS f
+$$;
 
 CREATE FUNCTION pii_vault.request_access(
     fields pii_vault.sealed_field[], reason text, case_id text, max_values integer, duration_seconds integer,

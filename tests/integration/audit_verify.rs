@@ -1,6 +1,7 @@
 //! `audit verify` says nothing of a log that is whole, and names what a superuser did to one, each thing done once.
 
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::support::{Finished, Story, Who, World};
 
@@ -96,6 +97,40 @@ async fn a_log_that_is_whole_is_verified() {
     story.world.sql.batch_execute(sql).await.unwrap();
     let report = verify(&story.world).done().json();
     assert!(report["notes"].as_array().unwrap().iter().any(|note| note["word"] == "unknown_action"), "{report:#}");
+}
+
+/// Who may only ask must not be able to make the log look broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_asked_for_by_raw_sql_leaves_a_log_that_is_whole() {
+    let story = Story::begin().await;
+    let record = "pii_vault.record_unmask";
+    for fields in ["NULL", "'{}'", "'{NULL}'", "'{ip,NULL}'", "'{{device_id},{ip}}'"] {
+        for sql in [
+            format!("SELECT {record}({fields}, NULL, '{{a}}', NULL, NULL, NULL, NULL, 'why', 'CASE-1', NULL, NULL)"),
+            format!("SELECT {record}({fields}, '{{NULL}}', '{{NULL}}', NULL, NULL, '-infinity', 'infinity', 'why', 'x', NULL, true)"),
+            format!("SELECT {record}({fields}, NULL, NULL, NULL, NULL, '4713-01-01 BC', '5874897-12-31', 'why', 'CASE-1', NULL, true)"),
+            format!("SELECT pii_vault.request_access({fields}, 'why', 'CASE-1', 5, 60)::text"),
+            format!("SELECT pii_vault.request_access({fields}, NULL, NULL, NULL, NULL)::text"),
+        ] {
+            story.officer.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{error:?} {sql}"));
+        }
+    }
+    for (field, count) in [("NULL", "1"), ("'ip'", "NULL"), ("'ip'", "-2147483648"), ("NULL", "NULL"), ("'ip'", "1")] {
+        let sql = format!("SELECT pii_vault.record_lookup({field}, {count}, 'why', 'CASE-1')");
+        let receipt: Uuid = story.lookup.query_one(&sql, &[]).await.unwrap().get(0);
+        story.lookup.execute("SELECT pii_vault.record_refusal($1)::text", &[&receipt]).await.unwrap();
+    }
+    for sql in [
+        "SELECT pii_vault.decide_access(gen_random_uuid(), 'approved', NULL)::text",
+        "SELECT pii_vault.decide_access(NULL, NULL, NULL)::text",
+        "SELECT pii_vault.revoke_access(NULL, NULL)::text",
+    ] {
+        story.approver.batch_execute(sql).await.unwrap();
+    }
+    let receipt = story.unmask("{ip}", "2026-01-02", "CASE-1", true).await;
+    story.officer.execute("SELECT pii_vault.record_refusal($1)::text", &[&receipt]).await.unwrap();
+    let report = verify(&story.world).done().json();
+    assert_eq!((&report["findings"], &report["notes"]), (&Value::Array(vec![]), &Value::Array(vec![])), "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
