@@ -10,6 +10,8 @@ const VAULT: VaultId = VaultId(Uuid::nil());
 const GRANT: Uuid = Uuid::from_u128(1);
 const HOUR: i64 = 3600;
 
+mod bounds;
+
 type Close = fn(&mut Log, &str) -> &'static str;
 
 /// A log on its way: `at` is the time of its next entry, in seconds.
