@@ -107,8 +107,12 @@ async fn whatever_was_asked_for_by_raw_sql_leaves_a_log_that_is_whole() {
     for fields in ["NULL", "'{}'", "'{NULL}'", "'{ip,NULL}'", "'{{device_id},{ip}}'"] {
         for sql in [
             format!("SELECT {record}({fields}, NULL, '{{a}}', NULL, NULL, NULL, NULL, 'why', 'CASE-1', NULL, NULL)"),
-            format!("SELECT {record}({fields}, '{{NULL}}', '{{NULL}}', NULL, NULL, '-infinity', 'infinity', 'why', 'x', NULL, true)"),
-            format!("SELECT {record}({fields}, NULL, NULL, NULL, NULL, '4713-01-01 BC', '5874897-12-31', 'why', 'CASE-1', NULL, true)"),
+            format!(
+                "SELECT {record}({fields}, '{{NULL}}', '{{NULL}}', NULL, NULL, '-infinity', 'infinity', 'why', 'x', NULL, true)"
+            ),
+            format!(
+                "SELECT {record}({fields}, NULL, NULL, NULL, NULL, '4713-01-01 BC', '5874897-12-31', 'why', 'CASE-1', NULL, true)"
+            ),
             format!("SELECT pii_vault.request_access({fields}, 'why', 'CASE-1', 5, 60)::text"),
             format!("SELECT pii_vault.request_access({fields}, NULL, NULL, NULL, NULL)::text"),
         ] {
