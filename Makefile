@@ -10,6 +10,9 @@ export PATH := $(PATH):$(cargo_bin)
 # make looks up a program in the PATH that it was started with.
 CARGO ?= $(shell command -v cargo || echo '$(cargo_bin)/cargo')
 
+# Tests wait for servers more than they compute. A variable of the environment goes first.
+export RUST_TEST_THREADS ?= 6
+
 demo := $(or $(CARGO_TARGET_DIR),target)/debug/examples/demo
 
 .PHONY: help

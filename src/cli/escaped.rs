@@ -1,5 +1,7 @@
 use std::fmt::{self, Write as _};
 
+use crate::domain::drives_terminal;
+
 /// Text of another's making, for a terminal: what would move the cursor, change colours or turn the direction of writing is
 /// shown as its number.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
@@ -7,20 +9,13 @@ pub(super) struct Escaped<'a>(pub(super) &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
-            match is_sly(c) {
+            match drives_terminal(c) {
                 true => write!(f, "{}", c.escape_unicode())?,
                 false => f.write_char(c)?,
             }
         }
         Ok(())
     }
-}
-
-/// Controls, and marks that are not seen but change what is (Unicode 15, bidirectional and zero-width).
-fn is_sly(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

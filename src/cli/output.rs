@@ -1,7 +1,9 @@
 //! The one writer of results and complaints.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
+use std::os::fd::AsFd as _;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -29,10 +31,15 @@ pub(super) fn result(format: OutputFormat, human: &impl Display, json: &impl Ser
 }
 
 /// Standard output for what is no result but the data itself, and whether a terminal shows it.
-pub(super) fn data() -> (Box<dyn Write + Send>, bool) {
+///
+/// # Errors
+/// Where standard output is closed, or no file can be opened any more.
+pub(super) fn data() -> io::Result<(Box<dyn Write + Send>, bool)> {
     let out = io::stdout();
     let is_terminal = out.is_terminal();
-    (Box::new(out), is_terminal)
+    // Past Rust's buffer of standard output, which is never wiped.
+    let past_buffer = File::from(out.as_fd().try_clone_to_owned()?);
+    Ok((Box::new(past_buffer), is_terminal))
 }
 
 /// Writes what is said of data that went to standard output: to standard error. There is nobody to tell where that

@@ -21,6 +21,7 @@ mod login_event;
 mod month;
 mod refusal;
 mod state;
+mod terminal;
 
 pub use access::{AccessState, CheckpointPolicy, Verdict};
 pub use access_refusal::AccessRefusal;
@@ -35,3 +36,4 @@ pub use login_event::LoginEvent;
 pub use month::Month;
 pub use refusal::{Member, Reason, Refusal};
 pub use state::{KeyState, Purpose, TokenSlot};
+pub use terminal::drives_terminal;

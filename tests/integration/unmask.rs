@@ -122,6 +122,8 @@ async fn a_dry_run_is_recorded_opens_nothing_and_costs_nothing() {
     let dry: Vec<_> = world.audited("unmask_dry_run").await.into_iter().map(|(refusal, _)| refusal).collect();
     assert_eq!(dry, [None, None, Some("alone_limit".to_owned())]);
     assert_eq!(world.count("pii_vault.receipt_rows").await + world.audited("unmask_page").await.len() as i64, 0);
+    // What is refused costs nothing either.
+    world.unmask(&["--user-id", "user-1", "--user-id", "user-2"]).exits(3);
     world.unmask(&["--event-id", &id]).done();
     let grant = world.grant("ip,device_id", "C-1", 10).await;
     assert_eq!(world.unmask(&["--event-id", &id, "--dry-run"]).done().json()["grant"], grant.to_string());

@@ -37,7 +37,7 @@ impl Destination {
             let file = file.try_clone().with_context(|| format!("opening {}", path.display()))?;
             return Ok(Box::new(file));
         }
-        let (out, is_terminal) = output::data();
+        let (out, is_terminal) = output::data().context("standard output")?;
         self.on_terminal = is_terminal;
         Ok(out)
     }

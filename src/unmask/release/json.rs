@@ -6,7 +6,7 @@ use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
 use super::COLUMNS;
-use crate::domain::Field;
+use crate::domain::{Field, drives_terminal};
 use crate::unmask::open::OpenedRow;
 
 /// A line for each row.
@@ -56,12 +56,7 @@ impl Formatter for Escaping {
 
 /// Around the first character that is escaped.
 fn split(text: &str) -> Option<(&str, char, &str)> {
-    let (index, character) = text.char_indices().find(|(_, character)| drives(*character))?;
+    let (index, character) = text.char_indices().find(|(_, character)| drives_terminal(*character))?;
     let (before, rest) = text.split_at(index);
     Some((before, character, rest.split_at(character.len_utf8()).1))
-}
-
-fn drives(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
