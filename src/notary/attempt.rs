@@ -158,9 +158,8 @@ async fn sign(
     }
     let signature = signer.sign(&checkpoint.signed_bytes()).await?;
     let signed = SignedCheckpoint { checkpoint, signing_key: signature.key, signature: signature.signature };
-    match &options.public_key {
-        Some(key) => signed.verify(key).map_err(|_| NotaryError::WrongKey)?,
-        None => {}
+    if let Some(key) = &options.public_key {
+        signed.verify(key).map_err(|_| NotaryError::WrongKey)?;
     }
     Ok(signed)
 }

@@ -35,7 +35,7 @@ async fn undisturbed(pages: &Pages) -> ([Vec<u8>; 2], Duration) {
 async fn strike(pages: &Pages, point: Point) -> Ended {
     let cutter = Cutter::before(pages.world.postgres_port(), Some(point)).await;
     let url = pages.database_url_by(cutter.port);
-    let mut run = pages.start(&format!("{point:?}"), point.message % 2 == 0, &[("DATABASE_URL", &url)]);
+    let mut run = pages.start(&format!("{point:?}"), point.message.is_multiple_of(2), &[("DATABASE_URL", &url)]);
     if point.strike == Strike::Hold {
         tokio::select! {
             () = cutter.struck() => run.kill(),
@@ -107,7 +107,7 @@ async fn at_random(count: usize, strikes: &[Strike]) {
 }
 
 async fn killed_after(pages: &Pages, time: Duration) {
-    let mut run = pages.start(&format!("killed after {time:?}"), time.subsec_millis() % 2 == 0, &[]);
+    let mut run = pages.start(&format!("killed after {time:?}"), time.subsec_millis().is_multiple_of(2), &[]);
     tokio::time::sleep(time).await;
     run.kill();
     run.ended(&pages.world).await;

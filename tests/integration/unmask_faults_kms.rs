@@ -76,7 +76,7 @@ async fn no_page_comes_whose_key_does_not_and_those_before_it_stay() {
     let one = async |from: usize, fault: Fault| {
         let url = before(pages.world.kms_port(), from, fault).await;
         let what = format!("KMS {fault:?} from request {from}");
-        let run = pages.start(&what, from % 2 == 0, &[("AWS_ENDPOINT_URL_KMS", &url)]);
+        let run = pages.start(&what, from.is_multiple_of(2), &[("AWS_ENDPOINT_URL_KMS", &url)]);
         let ended = run.ended(&pages.world).await;
         let rows = [0, 500, 1_000][from];
         assert_eq!((ended.code, ended.recorded), (Some(1), true), "{what}: {}", ended.said);

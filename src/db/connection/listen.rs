@@ -49,7 +49,7 @@ impl Server {
             client.batch_execute(&format!("LISTEN {channel}")).await.map_err(broken)?;
             // What was sent before is not heard of.
             heard.notify_one();
-            Ok(future::pending::<()>().await)
+            future::pending().await
         };
         let hearing = messages.take_while(|message| future::ready(message.is_ok())).for_each(|message| {
             if matches!(message, Ok(AsyncMessage::Notification(_))) {

@@ -10,7 +10,7 @@ use crate::support::{Finished, Who, World, login};
 
 /// The vault is there when the policies are filled in, as their vault id is `init`'s to give.
 #[tokio::test(flavor = "multi_thread")]
-async fn init_ingestion_and_redrive_do_with_the_rights_of_their_own() {
+async fn init_ingestion_unmask_and_redrive_do_with_the_rights_of_their_own() {
     let (world, mut scene) = (World::empty().await, Scene::new().await);
     let [init] = scene.identities(&["init"], Sides::Iam).try_into().ok().expect("one");
     let made = run(&world, &scene, &init, Who::Administrator, &["init", "--output", "json"]).done().json();
@@ -40,7 +40,25 @@ async fn init_ingestion_and_redrive_do_with_the_rights_of_their_own() {
         .await;
     assert!(refused.expect_err("refused").into_service_error().to_string().contains("AccessDenied"));
 
-    // Nor the dead letter, which another identity opens.
+    // The officer's identity does, and gets its rows; others that reach KMS get none.
+    world.make_login(Who::Officer).await;
+    world.sql.batch_execute("SELECT pii_vault.set_policy(NULL, NULL, NULL, NULL, NULL, 'x')").await.expect("a policy");
+    let names = ["unmask", "lookup", "auditor"];
+    let unmask =
+        ["unmask", "--user-id", "user-1", "--fields", "ip", "--reason", "x", "--case", "C-1", "--format", "csv"];
+    let identities = scene.identities(&names, Sides::Both);
+    for (name, keys) in names.iter().zip(&identities).chain([(&"ingestion", &ingestion)]) {
+        let finished = run(&world, &scene, keys, Who::Officer, &unmask);
+        if *name == "unmask" {
+            assert!(finished.done().stdout.ends_with(",user-1,10.0.0.1\n"));
+        } else {
+            let refused = finished.exits(1);
+            assert_told(&refused, "kms:Decrypt");
+            assert!(!refused.stdout.contains("10.0.0.1"), "{name}");
+        }
+    }
+
+    // Nor does ingestion open the dead letter, which another identity does.
     let [redrive] = scene.identities(&["redrive"], Sides::Both).try_into().ok().expect("one");
     world.make_login(Who::Redrive).await;
     let args = ["etl", "dead-letters", "redrive", "--all", "--note", "x", "--output", "json"];
