@@ -16,6 +16,21 @@ impl Chain {
         Self { vault, seq: 0, hash: NO_ENTRY }
     }
 
+    /// Of a part, which follows an entry of this hash.
+    pub(super) fn after(vault: VaultId, seq: i64, hash: [u8; 32]) -> Self {
+        Self { vault, seq, hash }
+    }
+
+    /// The number of the last entry.
+    pub(super) fn seq(&self) -> i64 {
+        self.seq
+    }
+
+    /// Its hash.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
     /// The next entry that there is. After one that is broken the chain goes on with what that one says its hash is,
     /// so that each fault is found once.
     pub(super) fn follow(&mut self, entry: &Entry) -> Result<(), Broken> {

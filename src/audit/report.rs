@@ -21,12 +21,38 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What is no fault.
     pub notes: Vec<Note>,
+    /// The last entry that a signature was verified for; `None`: none was, or there was no key to verify with.
+    pub held: Option<Held>,
+    /// The entries that were looked at, where they are not all.
+    pub part: Option<(i64, i64)>,
+    /// After how many entries the last signature comes.
+    pub unsigned: i64,
     known: HashSet<String>,
+}
+
+/// A signed head that the log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its entry.
+    pub seq: i64,
+    /// When it was signed, by the clock of who signed it.
+    pub at: UnixMicros,
 }
 
 impl Report {
     pub(super) fn of(vault: VaultId, head: Head) -> Self {
-        Self { vault, entries: 0, head, span: None, findings: Vec::new(), notes: Vec::new(), known: HashSet::new() }
+        Self {
+            vault,
+            entries: 0,
+            head,
+            span: None,
+            findings: Vec::new(),
+            notes: Vec::new(),
+            held: None,
+            part: None,
+            unsigned: 0,
+            known: HashSet::new(),
+        }
     }
 
     pub(super) fn count(&mut self, entry: &Entry) {
@@ -45,6 +71,38 @@ impl Report {
         if let Err(Broken { word, what }) = outcome {
             self.push(Finding { word: word.to_owned(), seq: Some(seq), row: None, what });
         }
+    }
+
+    /// A fault of a row or a file that is about an entry.
+    pub(super) fn add_at(&mut self, seq: i64, row: Option<String>, Broken { word, what }: Broken) {
+        self.push(Finding { word: word.to_owned(), seq: Some(seq), row, what });
+    }
+
+    pub(super) fn hold(&mut self, held: Held) {
+        if self.held.is_none_or(|last| last.seq <= held.seq) {
+            self.held = Some(held);
+        }
+    }
+
+    /// What follows from the checkpoints, `seen` of them.
+    pub(super) fn sum_up(&mut self, has_key: bool, has_directory: bool, seen: u64) {
+        let last = self.part.map_or(self.head.seq, |(_, last)| last);
+        let first_unsigned = self.held.map_or(1, |held| held.seq + 1).max(self.part.map_or(1, |(first, _)| first));
+        if !has_key {
+            if seen > 0 {
+                self.note_many("signatures", None, seen, SIGNATURES);
+            }
+            return;
+        }
+        self.unsigned = (last - first_unsigned).saturating_add(1).max(0);
+        if self.unsigned == 0 {
+            return;
+        }
+        // Who removes all checkpoints must not be told that all is well.
+        if self.held.is_none() && has_directory && self.part.is_none() {
+            return self.add(first_unsigned, Err(Broken::new("no_checkpoint", NO_CHECKPOINT)));
+        }
+        self.note_many("unsigned", Some(first_unsigned), self.unsigned.unsigned_abs(), UNSIGNED);
     }
 
     pub(super) fn add_mismatch(&mut self, table: Table, mismatch: Mismatch) {
@@ -84,10 +142,14 @@ impl Report {
         }
     }
 
-    fn note(&mut self, word: &'static str, seq: Option<i64>, what: &'static str) {
+    pub(super) fn note(&mut self, word: &'static str, seq: Option<i64>, what: &'static str) {
+        self.note_many(word, seq, 1, what);
+    }
+
+    fn note_many(&mut self, word: &'static str, seq: Option<i64>, count: u64, what: &'static str) {
         match self.notes.iter_mut().find(|note| note.word == word) {
-            Some(note) => note.count += 1,
-            None => self.notes.push(Note { word, seq, count: 1, what }),
+            Some(note) => note.count += count,
+            None => self.notes.push(Note { word, seq, count, what }),
         }
     }
 }
@@ -97,3 +159,6 @@ const CLOCK: &str = "it was recorded at an earlier time than the entry before: t
 const CASE_PATTERN: &str =
     "cases were not compared with the pattern of this policy, which not every program reads alike";
 const REVOCATION: &str = "a revocation is in force, and the next who records something adds it to the log";
+const SIGNATURES: &str = "signatures were not verified, as no public key was given";
+const NO_CHECKPOINT: &str = "no checkpoint of this log verifies: nothing shows that it was not made anew";
+const UNSIGNED: &str = "after the last signature: nothing shows yet that these were not made anew";

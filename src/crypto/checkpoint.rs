@@ -10,6 +10,7 @@ use p256::pkcs8::{DecodePublicKey as _, EncodePublicKey as _, LineEnding};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::hex::{hex, of_hex};
 use crate::domain::VaultId;
 use crate::domain::audit::UnixMicros;
 
@@ -147,8 +148,8 @@ impl SignedCheckpoint {
         let checkpoint = Checkpoint {
             vault: VaultId(vault),
             seq: stored.seq,
-            head_hash: of_hex(&stored.head_hash)?,
-            previous_hash: of_hex(&stored.previous_hash)?,
+            head_hash: of_hex(&stored.head_hash).ok_or(CopyError)?,
+            previous_hash: of_hex(&stored.previous_hash).ok_or(CopyError)?,
             at: UnixMicros(stored.at),
         };
         let signature = STANDARD.decode(&stored.signature).map_err(|_| CopyError)?;
@@ -207,21 +208,6 @@ struct Stored {
     at: i64,
     signing_key: String,
     signature: String,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 64 lower-case digits.
-fn of_hex(text: &str) -> Result<[u8; 32], CopyError> {
-    let mut bytes = [0; 32];
-    let pairs = text.as_bytes().chunks(2);
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        *byte = str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(CopyError)?;
-    }
-    // What is longer, upper-case or signed is not written like this.
-    if hex(&bytes) == text { Ok(bytes) } else { Err(CopyError) }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod aad;
 pub mod audit_chain;
 pub mod checkpoint;
 mod commitment;
+pub mod hex;
 mod open_error;
 mod ratchet;
 mod sealed;

@@ -40,10 +40,10 @@ pub struct Filter {
     pub until: Option<UnixMicros>,
 }
 
-/// A row of the list of a receipt.
+/// A row of the list of a receipt, or of a job of redriving.
 #[derive(Clone, Copy, Debug, QueryableByName)]
 pub struct ListedRow {
-    /// The receipt.
+    /// The receipt, or the job.
     #[diesel(sql_type = SqlUuid)]
     pub receipt: Uuid,
     /// Its place in the list.
@@ -52,7 +52,7 @@ pub struct ListedRow {
     /// The event's day.
     #[diesel(sql_type = SqlDate)]
     pub create_date: Date,
-    /// The event.
+    /// The event, or the message.
     #[diesel(sql_type = SqlUuid)]
     pub event_id: Uuid,
 }
@@ -128,6 +128,40 @@ pub async fn page(conn: &mut Connection, filter: &Filter, after: i64, most: u16)
     rows.into_iter().map(Entry::try_from).collect()
 }
 
+/// The first and the last entry of a stretch of time: all between them is in it, but where a clock was set back. Where
+/// nothing is, the last is the one before the first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn stretch(
+    conn: &mut Connection,
+    since: Option<UnixMicros>,
+    until: Option<UnixMicros>,
+) -> Result<(i64, i64), DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        first: i64,
+        #[diesel(sql_type = BigInt)]
+        last: i64,
+    }
+    let row: Row = sql_query(
+        "SELECT s.first, greatest(s.first - 1, \
+             CASE WHEN $2 IS NULL THEN h.seq \
+                  ELSE (SELECT max(seq) FROM pii_vault.audit_log WHERE at < $2) END) AS last \
+         FROM pii_vault.audit_head AS h CROSS JOIN LATERAL ( \
+             SELECT CASE WHEN $1 IS NULL THEN 1 \
+                    ELSE coalesce((SELECT min(seq) FROM pii_vault.audit_log WHERE at >= $1), h.seq + 1) END AS first \
+         ) AS s",
+    )
+    .bind::<Nullable<Timestamptz>, _>(since.map(to_postgres))
+    .bind::<Nullable<Timestamptz>, _>(until.map(to_postgres))
+    .get_result(conn)
+    .await
+    .map_err(DbError::during("reading the audit log"))?;
+    Ok((row.first, row.last))
+}
+
 /// After which entry the last `count` that match begin; 0 where there are no more than these.
 ///
 /// # Errors
@@ -149,7 +183,7 @@ pub async fn before_last(conn: &mut Connection, filter: &Filter, count: i64) -> 
     Ok(row.map_or(0, |row| row.seq))
 }
 
-/// The rows of the lists of receipts, receipt by receipt, in the order of their ordinals.
+/// The rows of the lists of receipts and of jobs of redriving, one after the other, in the order of their ordinals.
 ///
 /// # Errors
 /// [`DbError`]; also in place of a row.
@@ -160,6 +194,8 @@ pub async fn lists<'c>(
     const READING: &str = "reading the lists of receipts";
     let rows = sql_query(
         "SELECT receipt, ordinal, create_date, event_id FROM pii_vault.receipt_rows WHERE receipt = ANY ($1) \
+         UNION ALL \
+         SELECT job, ordinal, create_date, message_id FROM pii_vault.redrive_rows WHERE job = ANY ($1) \
          ORDER BY receipt, ordinal",
     )
     .bind::<Array<SqlUuid>, _>(receipts.to_vec())

@@ -83,6 +83,30 @@ pub async fn entries(conn: &mut Connection, after: i64, through: i64) -> Result<
     rows.into_iter().map(Entry::try_from).collect()
 }
 
+/// The checkpoints for entries beyond `after`, up to `through`: `most` at most, in order. For auditors.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn page(
+    conn: &mut Connection,
+    vault: VaultId,
+    after: i64,
+    through: i64,
+    most: u16,
+) -> Result<Vec<SignedCheckpoint>, DbError> {
+    let rows: Vec<LastRow> = sql_query(
+        "SELECT seq, head_hash AS signed_hash, previous_hash, at, signing_key, signature FROM pii_vault.checkpoints \
+         WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3",
+    )
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(through)
+    .bind::<BigInt, _>(i64::from(most))
+    .load(conn)
+    .await
+    .map_err(DbError::during("reading checkpoints"))?;
+    rows.into_iter().filter_map(|row| row.signed(vault).transpose()).collect()
+}
+
 /// Adds a checkpoint. The database refuses one that does not follow the last or that the log does not hold.
 ///
 /// # Errors
@@ -138,26 +162,32 @@ struct LastRow {
     signature: Option<Vec<u8>>,
 }
 
+impl LastRow {
+    /// `None`: there is none.
+    fn signed(self, vault: VaultId) -> Result<Option<SignedCheckpoint>, DbError> {
+        let Self {
+            seq: Some(seq),
+            signed_hash: Some(signed_hash),
+            previous_hash: Some(previous_hash),
+            at: Some(at),
+            signing_key: Some(signing_key),
+            signature: Some(signature),
+        } = self
+        else {
+            return Ok(None);
+        };
+        let (head_hash, previous_hash) = (hash(&signed_hash)?, hash(&previous_hash)?);
+        let checkpoint = Checkpoint { vault, seq, head_hash, previous_hash, at: of_postgres(at) };
+        Ok(Some(SignedCheckpoint { checkpoint, signing_key, signature }))
+    }
+}
+
 impl TryFrom<PositionRow> for Position {
     type Error = DbError;
 
     fn try_from(row: PositionRow) -> Result<Self, DbError> {
         let vault = VaultId(row.vault);
-        let last = match row.last {
-            LastRow {
-                seq: Some(seq),
-                signed_hash: Some(signed_hash),
-                previous_hash: Some(previous_hash),
-                at: Some(at),
-                signing_key: Some(signing_key),
-                signature: Some(signature),
-            } => {
-                let (head_hash, previous_hash) = (hash(&signed_hash)?, hash(&previous_hash)?);
-                let checkpoint = Checkpoint { vault, seq, head_hash, previous_hash, at: of_postgres(at) };
-                Some(SignedCheckpoint { checkpoint, signing_key, signature })
-            }
-            _ => None,
-        };
-        Ok(Self { vault, head: Head { seq: row.head_seq, hash: hash(&row.head_hash)? }, last })
+        let head = Head { seq: row.head_seq, hash: hash(&row.head_hash)? };
+        Ok(Self { vault, head, last: row.last.signed(vault)? })
     }
 }

@@ -3,55 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Finished, Story, Who, World};
-
-/// What is put back after each tampering.
-const TABLES: [&str; 8] = [
-    "audit_log",
-    "audit_head",
-    "access_policy",
-    "access_requests",
-    "access_decisions",
-    "access_revocations",
-    "receipts",
-    "receipt_rows",
-];
+use crate::support::{Finished, Story, Who, World, lay_hands_on, put_back};
 
 fn verify(world: &World) -> Finished {
     world.pii_vault(Who::Auditor, &["audit", "verify", "--output", "json"]).finish()
-}
-
-/// A superuser's session in which no trigger and no foreign key is in the way, and copies to start from again.
-async fn lay_hands_on(world: &World) {
-    let mut sql = "SET session_replication_role = replica;
-        ALTER TABLE pii_vault.audit_log DISABLE TRIGGER ALL, DROP CONSTRAINT refusal_has_its_reason;
-        ALTER TABLE pii_vault.audit_head DISABLE TRIGGER ALL;
-        CREATE FUNCTION public.rechain() RETURNS void LANGUAGE plpgsql AS $$
-        DECLARE before bytea := decode(repeat('00', 32), 'hex'); entry pii_vault.audit_log;
-        BEGIN
-            FOR entry IN SELECT * FROM pii_vault.audit_log ORDER BY seq LOOP
-                before := pii_vault.audit_hash((SELECT id FROM pii_vault.vault), before, entry);
-                UPDATE pii_vault.audit_log SET hash = before WHERE seq = entry.seq;
-            END LOOP;
-            UPDATE pii_vault.audit_head SET hash = before, seq = (SELECT max(seq) FROM pii_vault.audit_log);
-        END $$;
-        CREATE FUNCTION public.edit(number bigint, member text, value text) RETURNS void LANGUAGE sql AS $$
-            UPDATE pii_vault.audit_log SET details = jsonb_set(details::jsonb, ARRAY[member], value::jsonb)::json
-            WHERE seq = number
-        $$;"
-    .to_owned();
-    for table in TABLES {
-        sql += &format!("CREATE TABLE public.saved_{table} AS SELECT * FROM pii_vault.{table};");
-    }
-    world.sql.batch_execute(&sql).await.unwrap();
-}
-
-async fn put_back(world: &World) {
-    for table in TABLES {
-        let sql =
-            format!("DELETE FROM pii_vault.{table}; INSERT INTO pii_vault.{table} SELECT * FROM public.saved_{table}");
-        world.sql.batch_execute(&sql).await.unwrap();
-    }
 }
 
 /// Does it, and returns what is found.

@@ -120,7 +120,7 @@ fn action(word: &str) -> Result<Action, String> {
     }
 }
 
-fn time(text: &str) -> Result<UnixMicros, &'static str> {
+pub(super) fn time(text: &str) -> Result<UnixMicros, &'static str> {
     let day = format_description!("[year]-[month]-[day]");
     OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| ::time::Date::parse(text, &day).map(|date| date.midnight().assume_utc()))

@@ -1,5 +1,7 @@
 mod checkpoint;
+mod checkpoint_key;
 mod entry;
+mod export;
 mod list;
 mod notary;
 mod public_key;
@@ -19,7 +21,9 @@ pub(super) enum Command {
     /// Show all of one entry
     Show(show::Args),
     /// Check that the log is what was recorded, and that what it allowed follows from it
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
+    /// Write the log and its checkpoints as JSON lines, for who verifies or searches it elsewhere
+    Export(export::Args),
     /// Sign the audit log as it grows, with copies outside of the database, until SIGTERM
     Notary(Box<notary::Args>),
     /// Sign the audit log once, as it is now
@@ -32,7 +36,8 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
     match command {
         Command::List(args) => list::run(*args, format).await,
         Command::Show(args) => show::run(args, format).await,
-        Command::Verify(args) => verify::run(args, format).await,
+        Command::Verify(args) => verify::run(*args, format).await,
+        Command::Export(args) => export::run(args, format).await,
         Command::Notary(args) => notary::run(*args, format).await,
         Command::Checkpoint(args) => checkpoint::run(*args, format).await,
         Command::PublicKey(args) => public_key::run(args, format).await,

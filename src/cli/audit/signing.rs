@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing::{error, warn};
 
+use super::checkpoint_key::checkpoint_key;
 use crate::aws::client::LazyConfig;
 use crate::aws::{Kms, KmsKeys, S3Folder};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::output;
-use crate::crypto::checkpoint::CheckpointKey;
 use crate::db::Server;
 use crate::notary::{Failing, NotaryError, Options, Sink};
 
@@ -63,14 +62,7 @@ pub(super) struct Signing {
 impl SigningArgs {
     pub(super) async fn ready(self, gap: Duration) -> anyhow::Result<Signing> {
         let server = self.database.server()?;
-        let public_key = match self.public_key {
-            None => None,
-            Some(path) => {
-                let told = || format!("the public key of checkpoints, {}", path.display());
-                let pem = std::fs::read_to_string(&path).with_context(told)?;
-                Some(CheckpointKey::from_pem(&pem).with_context(told)?)
-            }
-        };
+        let public_key = self.public_key.as_deref().map(checkpoint_key).transpose()?;
         let aws = LazyConfig::default();
         let aws = aws.get().await;
         let is_collected = self.sinks.contains(&Place::StandardOutput);

@@ -1,0 +1,50 @@
+//! What a superuser can do to a log, past its triggers.
+
+use super::World;
+
+/// What is put back after each tampering.
+const TABLES: [&str; 9] = [
+    "audit_log",
+    "audit_head",
+    "access_policy",
+    "access_requests",
+    "access_decisions",
+    "access_revocations",
+    "receipts",
+    "receipt_rows",
+    "checkpoints",
+];
+
+/// A superuser's session in which no trigger and no foreign key is in the way, and copies to start from again.
+pub(crate) async fn lay_hands_on(world: &World) {
+    let mut sql = "SET session_replication_role = replica;
+        ALTER TABLE pii_vault.audit_log DISABLE TRIGGER ALL, DROP CONSTRAINT refusal_has_its_reason;
+        ALTER TABLE pii_vault.audit_head DISABLE TRIGGER ALL;
+        ALTER TABLE pii_vault.checkpoints DISABLE TRIGGER ALL;
+        CREATE FUNCTION public.rechain() RETURNS void LANGUAGE plpgsql AS $$
+        DECLARE before bytea := decode(repeat('00', 32), 'hex'); entry pii_vault.audit_log;
+        BEGIN
+            FOR entry IN SELECT * FROM pii_vault.audit_log ORDER BY seq LOOP
+                before := pii_vault.audit_hash((SELECT id FROM pii_vault.vault), before, entry);
+                UPDATE pii_vault.audit_log SET hash = before WHERE seq = entry.seq;
+            END LOOP;
+            UPDATE pii_vault.audit_head SET hash = before, seq = (SELECT max(seq) FROM pii_vault.audit_log);
+        END $$;
+        CREATE FUNCTION public.edit(number bigint, member text, value text) RETURNS void LANGUAGE sql AS $$
+            UPDATE pii_vault.audit_log SET details = jsonb_set(details::jsonb, ARRAY[member], value::jsonb)::json
+            WHERE seq = number
+        $$;"
+    .to_owned();
+    for table in TABLES {
+        sql += &format!("CREATE TABLE public.saved_{table} AS SELECT * FROM pii_vault.{table};");
+    }
+    world.sql.batch_execute(&sql).await.expect("what a superuser can");
+}
+
+pub(crate) async fn put_back(world: &World) {
+    for table in TABLES {
+        let sql =
+            format!("DELETE FROM pii_vault.{table}; INSERT INTO pii_vault.{table} SELECT * FROM public.saved_{table}");
+        world.sql.batch_execute(&sql).await.expect("what a superuser can");
+    }
+}
