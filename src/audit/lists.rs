@@ -24,11 +24,13 @@ struct List {
 impl Recorded {
     /// Notes what an entry records. A dry run has no list that anything is handed out by.
     pub(super) fn note(&mut self, entry: &Entry, details: &Details) {
-        if let (Action::Unmask, Some(Decision::Allowed), Some(receipt), Details::Unmask(unmask)) =
-            (&entry.action, entry.decision, entry.subject, details)
-        {
-            let list = List { seq: entry.seq, rows: unmask.rows, sha256: unmask.list_sha256.clone() };
-            self.0.insert(receipt, list);
+        let (rows, sha256) = match (&entry.action, details) {
+            (Action::Unmask, Details::Unmask(unmask)) => (unmask.rows, &unmask.list_sha256),
+            (Action::Redrive, Details::Redrive(redrive)) => (redrive.rows, &redrive.list_sha256),
+            _ => return,
+        };
+        if let (Some(Decision::Allowed), Some(receipt)) = (entry.decision, entry.subject) {
+            self.0.insert(receipt, List { seq: entry.seq, rows, sha256: sha256.clone() });
         }
     }
 

@@ -22,6 +22,8 @@ pub enum Table {
     Receipts,
     /// Rows of receipts that hand out none.
     ReceiptRows,
+    /// Which dead letters may be handed out.
+    RedriveJobs,
 }
 
 /// How the two differ.
@@ -48,8 +50,15 @@ pub struct Mismatch {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Policy, Self::Requests, Self::Decisions, Self::Revocations, Self::Receipts, Self::ReceiptRows];
+    pub const ALL: [Self; 7] = [
+        Self::Policy,
+        Self::Requests,
+        Self::Decisions,
+        Self::Revocations,
+        Self::Receipts,
+        Self::ReceiptRows,
+        Self::RedriveJobs,
+    ];
 
     /// Its name in SQL.
     #[must_use]
@@ -61,6 +70,7 @@ impl Table {
             Self::Revocations => "access_revocations",
             Self::Receipts => "receipts",
             Self::ReceiptRows => "receipt_rows",
+            Self::RedriveJobs => "redrive_jobs",
         }
     }
 
@@ -73,6 +83,7 @@ impl Table {
             Self::Revocations => REVOCATIONS,
             Self::Receipts => RECEIPTS,
             Self::ReceiptRows => RECEIPT_ROWS,
+            Self::RedriveJobs => REDRIVE_JOBS,
         }
     }
 }
@@ -180,3 +191,12 @@ const RECEIPT_ROWS: &str = "
     SELECT r.seq, x.receipt::text AS id, 'not logged' AS how
     FROM pii_vault.receipt_rows AS x LEFT JOIN pii_vault.receipts AS r ON r.id = x.receipt
     WHERE (r.kind = 'unmask' AND r.decision = 'allowed') IS NOT TRUE";
+
+/// Jobs from before the log hand out nothing more.
+const REDRIVE_JOBS: &str = "
+    SELECT coalesce(l.seq, j.seq) AS seq, coalesce(l.subject, j.id)::text AS id,
+        CASE WHEN l.seq IS NULL THEN 'not logged' WHEN j.id IS NULL THEN 'gone' ELSE 'differs' END AS how
+    FROM (SELECT * FROM pii_vault.audit_log WHERE action::text = 'redrive' AND decision = 'allowed') AS l
+    FULL JOIN (SELECT * FROM pii_vault.redrive_jobs WHERE seq IS NOT NULL) AS j ON j.seq = l.seq
+    WHERE (l.subject, l.at, l.actor, l.reason, l.details ->> 'rows')
+        IS DISTINCT FROM (j.id, j.recorded_at, j.actor, j.note, j.row_count::text)";

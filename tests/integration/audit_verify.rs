@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Finished, Story, Who, World, lay_hands_on, put_back};
+use crate::support::{Finished, Story, Who, World, lay_hands_on, login, put_back};
 
 fn verify(world: &World) -> Finished {
     world.pii_vault(Who::Auditor, &["audit", "verify", "--output", "json"]).finish()
@@ -222,4 +222,25 @@ async fn tables_that_say_otherwise_than_the_log_are_named() {
         assert_found(world, &change, word, seq).await;
     }
     verify(world).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_were_read_are_those_of_recorded_jobs() {
+    let world = World::vault().await;
+    world.set_aside((0..5).map(|number| login(number).to_string())).await;
+    world.set_aside(["{".to_owned()]).await;
+    let redrive = ["etl", "dead-letters", "redrive", "--all", "--note", "a test"];
+    world.pii_vault(Who::Redrive, &redrive).finish().done();
+    verify(&world).done();
+    // Entry 1 is the init, 2 the job, 3 its page.
+    lay_hands_on(&world).await;
+    assert_found(&world, "SELECT public.edit(3, 'stored', '7'), public.rechain()", "redrive_page", 3).await;
+    assert_found(&world, "DELETE FROM pii_vault.audit_log WHERE seq = 2", "redrive_jobs_not_logged", 2).await;
+    for (change, word) in [
+        ("DELETE FROM pii_vault.redrive_rows WHERE ordinal = 6", "list"),
+        ("UPDATE pii_vault.redrive_jobs SET note = 'another'", "redrive_jobs_differs"),
+        ("DELETE FROM pii_vault.redrive_jobs", "redrive_jobs_gone"),
+    ] {
+        assert_found(&world, change, word, 2).await;
+    }
 }

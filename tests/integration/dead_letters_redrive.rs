@@ -174,6 +174,7 @@ async fn killed_again_and_again_and_twice_at_once_it_loses_and_doubles_nothing()
     }
     assert_eq!(world.opened_events().await.into_keys().collect::<BTreeSet<_>>(), ids.into_iter().collect());
     assert_eq!(world.count("pii_vault.dead_letters WHERE redriven_at IS NULL").await, 0);
+    world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
 }
 
 #[tokio::test(flavor = "multi_thread")]

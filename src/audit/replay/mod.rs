@@ -67,6 +67,8 @@ impl Replay {
             Details::Page(page) => self.receipts.page(entry, page)?,
             Details::Lookup(lookup) => self.lookup(entry, lookup)?,
             Details::Tokens(tokens) => self.receipts.tokens(entry, tokens)?,
+            Details::Redrive(redrive) => self.receipts.redrive(entry, redrive)?,
+            Details::RedrivePage(page) => self.receipts.redrive_page(entry, page)?,
             Details::Init(_) | Details::Unread => {}
         }
         Ok(())
@@ -148,6 +150,7 @@ fn asks(action: &Action) -> bool {
             | Action::Unmask
             | Action::UnmaskDryRun
             | Action::Lookup
+            | Action::Redrive
     )
 }
 

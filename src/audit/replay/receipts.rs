@@ -3,7 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use crate::audit::finding::Broken;
-use crate::domain::audit::{Entry, Page, Tokens, UnixMicros};
+use crate::domain::audit::{Entry, Page, Redrive, RedrivePage, Tokens, UnixMicros};
 
 /// Receipts that were allowed, until all of their rows have an outcome.
 #[derive(Default)]
@@ -17,6 +17,7 @@ struct Open {
 enum Kind {
     Unmask { rows: i64, settled: i64 },
     Lookup { values: i64 },
+    Redrive { rows: i64, settled: i64 },
 }
 
 impl Receipts {
@@ -28,6 +29,15 @@ impl Receipts {
 
     pub(super) fn lookup(&mut self, entry: &Entry, values: i64) {
         self.open(entry, Kind::Lookup { values });
+    }
+
+    /// A service needs no policy: what it opens is a list of a bounded length, of which each row is settled once.
+    pub(super) fn redrive(&mut self, entry: &Entry, redrive: &Redrive) -> Result<(), Broken> {
+        self.open(entry, Kind::Redrive { rows: redrive.rows, settled: 0 });
+        match (1..=5000).contains(&redrive.rows) {
+            true => Ok(()),
+            false => Err(Broken::new("redrive", "it was allowed more dead letters than a job has, or none")),
+        }
     }
 
     fn open(&mut self, entry: &Entry, kind: Kind) {
@@ -56,6 +66,34 @@ impl Receipts {
         }
         *settled = last;
         if last == *rows
+            && let Some(id) = entry.subject
+        {
+            self.0.remove(&id);
+        }
+        Ok(())
+    }
+
+    pub(super) fn redrive_page(&mut self, entry: &Entry, page: &RedrivePage) -> Result<(), Broken> {
+        let broken = |what: &str| Err(Broken::new("redrive_page", what));
+        let job = entry.subject.and_then(|id| self.0.get_mut(&id).filter(|open| *open.actor == *entry.origin.actor));
+        let Some(Open { kind: Kind::Redrive { rows, settled }, .. }) = job else {
+            return broken("no job of this login that was allowed before it has dead letters left");
+        };
+        let counts = [page.stored, page.refused, page.did_not_open];
+        let count = counts.into_iter().fold(0_i64, i64::saturating_add);
+        let unopened = i64::try_from(page.unopened.len()).unwrap_or(i64::MAX);
+        let within = page.unopened.iter().all(|ordinal| (page.first..=page.last).contains(ordinal));
+        if counts.iter().any(|count| *count < 0) || count < 1 || unopened != page.did_not_open || !within {
+            return broken("its dead letters do not add up");
+        }
+        if page.first < 1 || page.last > *rows || count > page.last.saturating_sub(page.first).saturating_add(1) {
+            return broken("it goes beyond the dead letters of its job");
+        }
+        *settled = settled.saturating_add(count);
+        if *settled > *rows {
+            return broken("more dead letters were settled than its job has");
+        }
+        if *settled == *rows
             && let Some(id) = entry.subject
         {
             self.0.remove(&id);

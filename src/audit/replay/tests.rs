@@ -1,5 +1,7 @@
 //! A log that follows the rule, and each rule broken once.
 
+mod redrive;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 

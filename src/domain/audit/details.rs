@@ -29,7 +29,11 @@ pub enum Details {
     Lookup(Lookup),
     /// Of [`Action::LookupTokens`].
     Tokens(Tokens),
-    /// Of an action that justifies nothing and that nothing has to justify, or that this version does not know.
+    /// Of [`Action::Redrive`].
+    Redrive(Redrive),
+    /// Of [`Action::RedrivePage`].
+    RedrivePage(RedrivePage),
+    /// Of an action that this version does not know.
     Unread,
 }
 
@@ -170,6 +174,32 @@ pub struct Tokens {
     pub tokens: Vec<String>,
 }
 
+/// Dead letters that are to be opened.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Redrive {
+    /// How many.
+    pub rows: i64,
+    /// The hash of their list, in hex.
+    pub list_sha256: String,
+}
+
+/// What became of dead letters of a job. Not all between the first and the last need be among them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct RedrivePage {
+    /// The first one's ordinal.
+    pub first: i64,
+    /// The last one's.
+    pub last: i64,
+    /// How many became events.
+    pub stored: i64,
+    /// How many were opened and are no events.
+    pub refused: i64,
+    /// How many did not open.
+    pub did_not_open: i64,
+    /// The ordinals of these.
+    pub unopened: Vec<i64>,
+}
+
 impl Selector {
     /// How many values it names; days are none.
     #[must_use]
@@ -196,7 +226,9 @@ impl Details {
             Action::UnmaskPage => Self::Page(read(text)?),
             Action::Lookup => Self::Lookup(read(text)?),
             Action::LookupTokens => Self::Tokens(read(text)?),
-            Action::Redrive | Action::RedrivePage | Action::Other(_) => Self::Unread,
+            Action::Redrive => Self::Redrive(read(text)?),
+            Action::RedrivePage => Self::RedrivePage(read(text)?),
+            Action::Other(_) => Self::Unread,
         })
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 pub use action::{Action, Decision};
 pub use details::{
-    Decided, Details, DetailsError, Failure, Init, Lookup, Page, PolicySet, Requested, Revoked, Selector, Tokens,
-    Unmask,
+    Decided, Details, DetailsError, Failure, Init, Lookup, Page, PolicySet, Redrive, RedrivePage, Requested, Revoked,
+    Selector, Tokens, Unmask,
 };
 pub use micros::UnixMicros;
 
