@@ -1,7 +1,5 @@
 //! A log that follows the rule, and each rule broken once.
 
-mod redrive;
-
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,6 +11,7 @@ const GRANT: Uuid = Uuid::from_u128(1);
 const HOUR: i64 = 3600;
 
 mod bounds;
+mod redrive;
 
 type Close = fn(&mut Log, &str) -> &'static str;
 

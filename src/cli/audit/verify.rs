@@ -63,6 +63,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         bar.set_length(of.max(done).unsigned_abs());
         bar.set_position(done.unsigned_abs());
     };
+    let is_export = args.export.is_some();
     let result = match args.export {
         None => {
             let mut conn = args.database.server()?.connect(Role::Auditor).await?;
@@ -76,7 +77,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         }
     };
     bar.finish_and_clear();
-    let shown = Shown::from(result?);
+    let shown = Shown { is_export, ..Shown::from(result?) };
     output::result(format, &shown, &shown)?;
     Ok(if shown.findings.is_empty() { ExitStatus::Done } else { ExitStatus::IntegrityBroken })
 }
@@ -95,6 +96,8 @@ struct Shown {
     notes: Vec<Note>,
     #[serde(skip)]
     unsigned: i64,
+    #[serde(skip)]
+    is_export: bool,
 }
 
 #[derive(Serialize)]
@@ -127,6 +130,7 @@ impl From<Report> for Shown {
             part: report.part.map(|(first_seq, last_seq)| Part { first_seq, last_seq }),
             signed: report.held.map(|held| Signed { seq: held.seq, at: held.at.to_string() }),
             unsigned: report.unsigned,
+            is_export: false,
             findings: report.findings,
             notes: report.notes,
         }
@@ -176,6 +180,7 @@ impl Shown {
 
     fn signature(&self) -> String {
         match (&self.signed, self.unsigned) {
+            (None, 0) if self.is_export => "; no signature was verified".to_owned(),
             (None, 0) => String::new(),
             (None, _) => "; no signature covers it".to_owned(),
             (Some(_), 0) => "; signatures show that none of it was made anew".to_owned(),
