@@ -85,6 +85,9 @@ async fn a_decoder_written_from_the_page_verifies_a_real_log() {
     let hash: Vec<u8> = story.world.sql.query_one("SELECT hash FROM pii_vault.audit_head", &[]).await.unwrap().get(0);
     let verified = verify(&lines);
     assert_eq!(String::from_utf8(verified.stdout).unwrap(), format!("19 {}\n", hex(&hash)));
+    let export = story.world.pii_vault(Who::Auditor, &["audit", "export"]).finish().done().stdout;
+    let exported: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(String::from_utf8(verify(&exported).stdout).unwrap(), format!("19 {}\n", hex(&hash)));
     let mut edited = lines;
     edited[7]["reason"] = json!("another");
     assert!(String::from_utf8(verify(&edited).stderr).unwrap().contains("entry 8 does not follow"));
