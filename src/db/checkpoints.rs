@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager as _};
 use uuid::Uuid;
 
@@ -52,6 +52,30 @@ pub async fn state(conn: &mut Connection) -> Result<State, DbError> {
         .await
         .map_err(DbError::during("looking at the head of the audit log"))?;
     Ok(State { head_seq: row.head_seq, signed_seq: row.signed_seq })
+}
+
+/// Sees to it that a crash of the server takes back nothing of what other sessions have committed: they may have done so
+/// with `synchronous_commit` off.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn reach_disk(conn: &mut Connection) -> Result<(), DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        reached: bool,
+    }
+    let told = DbError::during("waiting for the disk");
+    let row: Row = sql_query("SELECT pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn() AS reached")
+        .get_result(conn)
+        .await
+        .map_err(&told)?;
+    if !row.reached {
+        // A commit of our own waits for the disk, and with it all before. It needs something to commit: this touches
+        // no table, and whoever replicates the database passes it over.
+        sql_query("SELECT pg_logical_emit_message(true, 'pii_vault', '')").execute(conn).await.map_err(&told)?;
+    }
+    Ok(())
 }
 
 /// Begins a transaction which keeps all others from adding a checkpoint until it ends: by [`commit`], or with the

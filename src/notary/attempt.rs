@@ -26,12 +26,15 @@ pub(super) enum Attempt {
 
 /// Signs the head of the log, if it is not signed. A transaction that fails ends with the connection: drop it.
 ///
-/// `compare`: also holds what the sinks have from the last checkpoint on against the log, and takes it over.
+/// What the sinks have from the last checkpoint on is held against the log, and taken over: another notary may have been
+/// killed before it could store its own. `durable`: the last entry that is known to be on disk. `anew`: this connection
+/// has not compared yet.
 pub(super) async fn attempt(
     conn: &mut Connection,
     signer: &impl Signer,
     options: &Options,
-    compare: bool,
+    durable: i64,
+    anew: bool,
     report: &mut Report,
 ) -> Result<Attempt, NotaryError> {
     let Some(position) = checkpoints::begin(conn).await? else { return Ok(Attempt::Busy) };
@@ -39,19 +42,18 @@ pub(super) async fn attempt(
     let mut chain = Chain::at_last(conn, &position).await?;
     let mut last = position.last.clone();
     let mut added = Vec::new();
-    if compare {
-        for found in left_behind(conn, &position, options, &mut chain).await? {
-            options.write(&found.signed).await?;
-            checkpoints::store(conn, &found.signed).await?;
-            warn!(seq = found.signed.checkpoint.seq, place = found.place, "took over a checkpoint that was not stored");
-            report.taken_over += 1;
-            added.push(found.signed.checkpoint.seq);
-            last = Some(found.signed);
-        }
+    for found in left_behind(conn, &position, options, anew, &mut chain).await? {
+        options.write(&found.signed).await?;
+        checkpoints::store(conn, &found.signed).await?;
+        warn!(seq = found.signed.checkpoint.seq, place = found.place, "took over a checkpoint that was not stored");
+        report.taken_over += 1;
+        added.push(found.signed.checkpoint.seq);
+        last = Some(found.signed);
     }
-    if position.head.seq > last.as_ref().map_or(0, |last| last.checkpoint.seq) {
-        chain.advance(conn, position.head.seq).await?;
-        if chain.hash != position.head.hash {
+    let through = durable.min(position.head.seq);
+    if through > last.as_ref().map_or(0, |last| last.checkpoint.seq) {
+        chain.advance(conn, through).await?;
+        if through == position.head.seq && chain.hash != position.head.hash {
             return Err(Broken::HeadAltered { seq: chain.seq }.into());
         }
         let signed = sign(signer, options, &chain, &position, last.as_ref()).await?;
@@ -100,11 +102,13 @@ async fn left_behind(
     conn: &mut Connection,
     position: &Position,
     options: &Options,
+    anew: bool,
     chain: &mut Chain,
 ) -> Result<Vec<Found>, NotaryError> {
-    let first = chain.seq.max(1);
+    // The last one's own copies need one look alone.
+    let first = if anew { chain.seq.max(1) } else { chain.seq + 1 };
     let mut ahead: Vec<Found> = Vec::new();
-    for (seq, copies) in options.copies_from(position.vault, first).await? {
+    for (seq, copies) in options.copies_from(position.vault, first, anew).await? {
         for found in copies {
             if seq > position.head.seq {
                 return Err(Broken::Behind { place: found.place, signed: seq, head: position.head.seq }.into());

@@ -18,14 +18,21 @@ pub(super) struct Found {
 }
 
 impl Options {
-    /// The copies for entries from `seq` on, in all sinks that can be read.
-    pub(super) async fn copies_from(&self, vault: VaultId, seq: i64) -> Result<BTreeMap<i64, Vec<Found>>, NotaryError> {
+    /// The copies for entries from `seq` on, in all sinks that can be read. `aloud`: a log says which cannot.
+    pub(super) async fn copies_from(
+        &self,
+        vault: VaultId,
+        seq: i64,
+        aloud: bool,
+    ) -> Result<BTreeMap<i64, Vec<Found>>, NotaryError> {
         let mut found: BTreeMap<i64, Vec<Found>> = BTreeMap::new();
         for sink in &self.sinks {
             let names = match sink.names_after(&SignedCheckpoint::file_name(seq - 1)).await {
                 Ok(names) => names,
                 Err(fault) if fault.is_denial() => {
-                    warn!(%sink, %fault, "what this sink holds cannot be compared with the log");
+                    if aloud {
+                        warn!(%sink, %fault, "what this sink holds cannot be compared with the log");
+                    }
                     continue;
                 }
                 Err(fault) => {

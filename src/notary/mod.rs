@@ -1,11 +1,13 @@
 //! `audit notary`: signs heads of the audit log, and puts copies where the database's owner cannot reach them.
 //!
 //! ```text
-//! wait for an append ──► lock ──► read and hash anew ──► KMS signs ──► copies to all sinks ──► store ──► commit
+//! wait for an append ──► flush ──► lock ──► compare with the copies ──► read and hash anew ──► KMS signs ──►
+//! copies to all sinks ──► store ──► commit
 //! ```
 //!
 //! Guaranteed:
 //! - an entry is signed only after it and all since the last checkpoint were read, and have the hashes that they say;
+//! - an entry is signed only once it is on disk: no crash takes back what has a signature;
 //! - there are no two heads for one entry, and no checkpoint for an entry before one that is signed, as far as the
 //!   database, the sinks that can be read and this process know: what would be one is refused;
 //! - whoever reads a checkpoint in the database can rely on copies being in all sinks ([`Failing::Stops`]);
@@ -153,14 +155,16 @@ async fn step(
         Some(conn) => conn,
         None => conn.insert(server.connect(Role::Notary).await?),
     };
+    let state = checkpoints::state(conn).await?;
     if *compared {
-        let state = checkpoints::state(conn).await?;
         let seen = report.last.map_or(0, |last| last.seq);
         if (state.head_seq, state.signed_seq) == (seen, seen) {
             return Ok(Attempt::Nothing);
         }
     }
-    let done = attempt(conn, signer, options, !*compared, report).await?;
+    // Behind the look at the head, before the lock: the signature must not outlive what it is for.
+    checkpoints::reach_disk(conn).await?;
+    let done = attempt(conn, signer, options, state.head_seq, !*compared, report).await?;
     if let Attempt::Busy = done {
         checkpoints::commit(conn).await?;
     } else {

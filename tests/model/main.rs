@@ -18,10 +18,12 @@
 //! denials and withdrawals, changes of policy, several sinks or a sink that cannot be read, look-ups and redrive, and
 //! anybody who is the owner of the schema or a superuser. Nor does it read the SQL: tests of the real thing do.
 //!
-//! Two rules of the notary go beyond the migrations; without either the model fails. It signs no head that is not on disk:
-//! anybody with the role may commit an entry that a crash takes back, and then two heads stand for one entry, or a copy
-//! that nothing bears out stops the notary. And it looks at the copies whenever it has the lock, not when it starts
-//! alone: a copy may be left by another notary, or by this one before it lost its connection.
+//! Two rules of the notary came of this model; without either it fails. It signs no head that is not on disk: anybody
+//! with the role may commit an entry that a crash takes back, and then two heads stand for one entry, or a copy that
+//! nothing bears out stops the notary. And it looks at the copies whenever it has the lock, not when it starts alone: a
+//! copy may be left by another notary, or by this one before it lost its connection. (The program waits for the disk
+//! before it takes the lock, and signs no entry that it had not seen before it waited: what others do meanwhile is
+//! either before that entry or not signed in this turn.)
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -18,7 +18,7 @@ an auditor that the log was altered since; who administers the database must not
 them. In S3: a bucket of another account, with versioning, and Object Lock in compliance mode.
 
 Copies are only added, never written over: <20 digits>.json each. A sink that can be read back is
-compared with the log at the start. `--on-sink-failure alarm` leaves a gap in a sink that failed; the
+compared with the log before each signature. `--on-sink-failure alarm` leaves a gap in a sink that failed; the
 next copy in it covers what the missing one did.
 
 The login needs the role pii_vault_notary. The AWS identity needs kms:Sign on the signing key; for S3

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pii_vault::crypto::checkpoint::SignedCheckpoint;
+
 use super::scene::Scene;
 use crate::support::{Hold, Way};
 
@@ -79,4 +81,35 @@ async fn goes_on(scene: &Scene, seq: i64) {
     next.signal("TERM");
     scene.wait_for_end(next).await.done();
     scene.one_chain_everywhere().await;
+}
+
+/// Another notary signed, wrote its copies, and was killed: this one, which runs all the while, goes on from those.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_while_this_one_runs() {
+    let scene = Scene::new().await;
+    scene.world.sql.batch_execute(SLEEPS).await.unwrap();
+    let running = scene.notary(&["--gap", "0ms"], &[]);
+    let seq = scene.append().await;
+    scene.wait_until_signed(seq).await;
+    running.signal("STOP");
+    let slow = "CREATE TRIGGER slow AFTER INSERT ON pii_vault.checkpoints FOR EACH STATEMENT \
+                EXECUTE FUNCTION public.sleep_a_bit()";
+    scene.world.sql.batch_execute(slow).await.unwrap();
+    let mut other = scene.notary(&["--gap", "0ms"], &[]);
+    let signed = scene.append().await;
+    while scene.files().keys().last().is_none_or(|name| SignedCheckpoint::seq_of(name) < Some(signed)) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    while scene.objects().await.len() < scene.files().len() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    other.kill();
+    let after = scene.append().await;
+    scene.world.sql.batch_execute("DROP TRIGGER slow ON pii_vault.checkpoints").await.unwrap();
+    running.signal("CONT");
+    scene.wait_until_signed(after).await;
+    running.signal("TERM");
+    scene.wait_for_end(running).await.done();
+    let stored = scene.one_chain_everywhere().await;
+    assert!(stored.iter().any(|stored| stored.checkpoint.seq == signed), "{signed} was not taken over");
 }
