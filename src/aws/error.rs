@@ -78,7 +78,11 @@ impl AwsError {
                 }
             }
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Self::new(call, AwsFault::Unreachable),
-            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+            // The last: the connection ended without an answer, or amid one. What has no such kind came of no connection:
+            // no credentials, no region.
+            SdkError::DispatchFailure(failure)
+                if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
+            {
                 Self::new(call, AwsFault::Unreachable)
             }
             _ => Self::new(call, AwsFault::NotConfigured),

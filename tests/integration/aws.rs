@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pii_vault::aws::{Queue as _, ReceiptHandle};
+use pii_vault::aws::{AwsFault, Queue as _, ReceiptHandle, Sqs};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
 
 use crate::support::{World, login};
 
@@ -52,4 +54,29 @@ async fn a_key_that_came_too_late_for_its_alias_is_deleted_again() {
     }
     states.sort();
     assert_eq!(states, ["Enabled", "PendingDeletion"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_the_connection_is_away_and_missing_credentials_are_missing() {
+    let world = World::empty().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            // All that was sent is read, so that the connection ends in order.
+            let _ = client.read(&mut [0; 65536]).await;
+        }
+    });
+    let config = world.sqs_config().await.into_builder().endpoint_url(&url).build();
+    let fault = async |config| {
+        let sqs = Sqs::new(config, format!("{url}/queue"), Duration::from_secs(30));
+        sqs.receive(1, Duration::from_secs(1)).await.unwrap_err().fault()
+    };
+    assert_eq!(fault(&config).await, AwsFault::Unreachable);
+    let mut without = config.clone().into_builder();
+    without.set_credentials_provider(None);
+    assert_eq!(fault(&without.build()).await, AwsFault::NotConfigured);
+    let mut without = config.clone().into_builder();
+    without.set_region(None);
+    assert_eq!(fault(&without.build()).await, AwsFault::NotConfigured);
 }
