@@ -2,14 +2,17 @@
 
 use std::env;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 pub(super) use super::database::DatabaseArgs;
 use crate::aws::KmsKeys;
+use crate::crypto::checkpoint::CheckpointKey;
 use crate::domain::Field;
 
 /// The command line is to blame: exit status 2.
@@ -48,6 +51,28 @@ impl From<KmsArgs> for KmsKeys {
             signing: args.signing_kms_key,
         }
     }
+}
+
+/// What verifies checkpoints.
+#[derive(Args, Debug)]
+pub(super) struct CheckpointKeyArgs {
+    /// The public key (PEM) that verifies the checkpoint which covers the record
+    #[arg(long, value_name = "FILE", env = "PII_VAULT_CHECKPOINT_PUBLIC_KEY", hide_env_values = true)]
+    checkpoint_public_key: Option<PathBuf>,
+}
+
+impl CheckpointKeyArgs {
+    /// `None`: none is given.
+    pub(super) fn key(&self) -> anyhow::Result<Option<CheckpointKey>> {
+        self.checkpoint_public_key.as_deref().map(checkpoint_key).transpose()
+    }
+}
+
+/// Reads the public key of checkpoints.
+pub(super) fn checkpoint_key(path: &Path) -> anyhow::Result<CheckpointKey> {
+    let told = || format!("the public key of checkpoints, {}", path.display());
+    let pem = std::fs::read_to_string(path).with_context(told)?;
+    CheckpointKey::from_pem(&pem).with_context(told)
 }
 
 /// `90`, `90s`, `2m`, `1h 30m`: bare numbers are seconds.

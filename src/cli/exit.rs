@@ -7,6 +7,7 @@ use crate::init::InitError;
 use crate::keyring::KeyringError;
 use crate::lookup::LookupError;
 use crate::notary::NotaryError;
+use crate::unmask::UnmaskError;
 
 /// What the exit status of a command means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl ExitStatus {
             return Self::Refused;
         }
         if let Some(NotaryError::Broken(_)) = error.downcast_ref() {
+            return Self::IntegrityBroken;
+        }
+        if let Some(UnmaskError::Checkpoint { .. }) = error.downcast_ref() {
+            return Self::IntegrityBroken;
+        }
+        if let Some(LookupError::Checkpoint { .. }) = error.downcast_ref() {
             return Self::IntegrityBroken;
         }
         match key_error(error) {

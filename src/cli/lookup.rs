@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use serde::Serialize;
 
-use super::config::{DatabaseArgs, UsageError};
+use super::config::{CheckpointKeyArgs, DatabaseArgs, UsageError};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use super::refusal::refused;
@@ -24,6 +24,10 @@ masked_device_id, and what `pii-vault unmask` selects by. 10,000 values at most.
 
 Before the token key is unwrapped, a committed row of the audit log says who looks up how many
 values, and why; before the tokens are shown, another names them. The values are in neither.
+
+Where policy asks for checkpoints, the notary has 10 s to sign what was recorded; with the public key
+that `pii-vault audit public-key` prints, its signature is verified before the token key is unwrapped
+(exit status 4: it does not verify, and nothing is shown).
 
 The login needs the role pii_vault_lookup. The AWS identity needs kms:Decrypt on the token key.
 
@@ -44,6 +48,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     case: String,
     #[command(flatten)]
+    checkpoints: CheckpointKeyArgs,
+    #[command(flatten)]
     database: DatabaseArgs,
 }
 
@@ -55,12 +61,13 @@ enum LookupField {
 
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
+    let key = args.checkpoints.key()?;
     let values = values(args.field.into())?;
     let mut conn = server.connect(Role::Lookup).await?;
     let config = client::load().await;
     let purpose = Purpose { reason: args.reason, case: args.case };
     let wrapper = |receipt| Kms::for_receipt(&config, receipt);
-    let looked = lookup::run(&mut conn, wrapper, &values, &purpose).await.context("nothing is shown")?;
+    let looked = lookup::run(&mut conn, wrapper, &values, &purpose, key.as_ref()).await.context("nothing is shown")?;
     let recorded = format!("recorded as {}, row {} of the audit log", looked.receipt, looked.seq);
     let status = match looked.tokens {
         Ok(tokens) => {

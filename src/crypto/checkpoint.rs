@@ -106,6 +106,14 @@ impl SignedCheckpoint {
         key.verify(&self.checkpoint.signed_bytes(), &self.signature)
     }
 
+    /// Whether it is of this vault, for this entry or a later one, and signed.
+    ///
+    /// # Errors
+    /// [`NotSigned`].
+    pub fn covers(&self, vault: VaultId, seq: i64, key: &CheckpointKey) -> Result<(), NotSigned> {
+        if self.checkpoint.vault == vault && self.checkpoint.seq >= seq { self.verify(key) } else { Err(NotSigned) }
+    }
+
     /// The name of a copy: the entry's number in 20 digits, so that names sort as numbers do.
     #[must_use]
     pub fn file_name(seq: i64) -> String {

@@ -128,7 +128,7 @@ pub async fn page(
     .load(conn)
     .await
     .map_err(DbError::during("reading checkpoints"))?;
-    rows.into_iter().filter_map(|row| row.signed(vault).transpose()).collect()
+    rows.into_iter().filter_map(|row| row.of(vault).transpose()).collect()
 }
 
 /// Adds a checkpoint. The database refuses one that does not follow the last or that the log does not hold.
@@ -171,7 +171,7 @@ struct PositionRow {
 }
 
 #[derive(QueryableByName)]
-struct LastRow {
+pub(super) struct LastRow {
     #[diesel(sql_type = Nullable<BigInt>)]
     seq: Option<i64>,
     #[diesel(sql_type = Nullable<Binary>)]
@@ -188,7 +188,7 @@ struct LastRow {
 
 impl LastRow {
     /// `None`: there is none.
-    fn signed(self, vault: VaultId) -> Result<Option<SignedCheckpoint>, DbError> {
+    pub(super) fn of(self, vault: VaultId) -> Result<Option<SignedCheckpoint>, DbError> {
         let Self {
             seq: Some(seq),
             signed_hash: Some(signed_hash),
@@ -212,6 +212,6 @@ impl TryFrom<PositionRow> for Position {
     fn try_from(row: PositionRow) -> Result<Self, DbError> {
         let vault = VaultId(row.vault);
         let head = Head { seq: row.head_seq, hash: hash(&row.head_hash)? };
-        Ok(Self { vault, head, last: row.last.signed(vault)? })
+        Ok(Self { vault, head, last: row.last.of(vault)? })
     }
 }

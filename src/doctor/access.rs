@@ -4,13 +4,15 @@ use crate::db::inspect::access::{self, Tried};
 use crate::db::{Connection, DbError};
 
 /// Every right that anybody but the owner has: `privilege [(columns)] on object to role`.
-const EXPECTED: [&str; 67] = [
+const EXPECTED: [&str; 69] = [
     "EXECUTE on arm_receipt() to pii_vault_lookup",
     "EXECUTE on arm_receipt() to pii_vault_unmask",
     "EXECUTE on arm_redrive() to pii_vault_redrive",
     "EXECUTE on begin_checkpoint() to pii_vault_notary",
     "EXECUTE on chain_revocations() to pii_vault_approver",
     "EXECUTE on chain_revocations() to pii_vault_unmask",
+    "EXECUTE on covering_checkpoint() to pii_vault_lookup",
+    "EXECUTE on covering_checkpoint() to pii_vault_unmask",
     "EXECUTE on current_policy() to pii_vault_approver",
     "EXECUTE on current_policy() to pii_vault_auditor",
     "EXECUTE on current_policy() to pii_vault_unmask",

@@ -1,4 +1,4 @@
-//! Plaintext to tokens, by which an officer then unmasks: record → arm → fetch the token key → tokens → settle.
+//! Plaintext to tokens, by which an officer then unmasks: record → arm → be covered by a checkpoint → fetch the token key → tokens → settle.
 //!
 //! Guaranteed: the token key is unwrapped only after a committed record says who asks, how many values, and why; no
 //! token leaves [`run`] before the log that names it is committed; values are wiped on drop, and are in no error.
@@ -6,16 +6,24 @@
 
 mod values;
 
+use std::time::Duration;
+
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::aws::KeyWrapper;
 use crate::crypto::Token;
+use crate::crypto::checkpoint::CheckpointKey;
 use crate::db::lookups::{self, Armed};
+use crate::db::receipts;
 use crate::db::{Connection, DbError};
 use crate::domain::AccessRefusal;
 use crate::keyring::{KeyringError, TokenKey};
 
 pub use values::{Values, ValuesError};
+
+/// How long the notary may take: milliseconds, where it is well.
+const NOTARY: Duration = Duration::from_secs(10);
 
 /// Why, for the record. Policy says what form a case id has.
 #[derive(Clone, Debug)]
@@ -46,10 +54,19 @@ pub enum LookupError {
     /// The token key.
     #[error(transparent)]
     Key(#[from] KeyringError),
+    /// The checkpoint that is to cover the receipt does not verify.
+    #[error(
+        "the checkpoint for entry {seq} of the audit log, which is to cover the receipt, does not verify under the public \
+         key that is set: another key signed it, or nobody did"
+    )]
+    Checkpoint {
+        /// Its entry.
+        seq: i64,
+    },
 }
 
 /// Turns values into the tokens that the view shows. `wrapper` makes the KMS client of a receipt, so that CloudTrail
-/// can name it. `conn` is under the role `pii_vault_lookup`.
+/// can name it. `key` verifies the checkpoint that covers the receipt. `conn` is under the role `pii_vault_lookup`.
 ///
 /// # Errors
 /// [`LookupError`]. A refusal is none.
@@ -58,12 +75,25 @@ pub async fn run<W: KeyWrapper>(
     wrapper: impl FnOnce(Uuid) -> W,
     values: &Values,
     purpose: &Purpose,
+    key: Option<&CheckpointKey>,
 ) -> Result<Looked, LookupError> {
     let receipt = lookups::record(conn, values.field(), values.len(), &purpose.reason, &purpose.case).await?;
     let Armed { vault, seq, refusal } = lookups::arm(conn, receipt).await?;
     let refused = |refusal| Ok(Looked { receipt, seq, tokens: Err(refusal) });
     if let Some(refusal) = refusal {
         return refused(refusal);
+    }
+    let coverage = receipts::await_checkpoint(conn, receipt, NOTARY).await?;
+    match (coverage.checkpoint, key) {
+        (Some(signed), Some(key)) if signed.covers(vault, seq, key).is_err() => {
+            return Err(LookupError::Checkpoint { seq: signed.checkpoint.seq });
+        }
+        (Some(_), None) if coverage.required => warn!(
+            "the signature of the checkpoint that covers the receipt is not verified: PII_VAULT_CHECKPOINT_PUBLIC_KEY is \
+             not set"
+        ),
+        // Where there is none and policy asks for one, fetching is refused.
+        _ => {}
     }
     let keys = match lookups::fetch_token_keys(conn, receipt).await {
         Ok(keys) => keys,

@@ -11,6 +11,7 @@ use crate::patience::Patience;
 pub(super) struct Receipt {
     id: Uuid,
     vault: VaultId,
+    seq: i64,
     rows: i32,
     fields: Vec<Field>,
 }
@@ -29,6 +30,11 @@ impl Receipt {
 
     pub(super) fn vault(&self) -> VaultId {
         self.vault
+    }
+
+    /// Its entry of the audit log.
+    pub(super) fn seq(&self) -> i64 {
+        self.seq
     }
 
     /// Rows of its list: their ordinals are 1 to this.
@@ -60,7 +66,7 @@ pub(super) async fn authorise(
         None if request.dry_run => Authorised::DryRun,
         None => {
             let fields = Field::ALL.into_iter().filter(|field| request.fields.contains(field)).collect();
-            Authorised::Receipt(Receipt { id, vault: decision.vault, rows: decision.rows, fields })
+            Authorised::Receipt(Receipt { id, vault: decision.vault, seq: decision.seq, rows: decision.rows, fields })
         }
     })
 }

@@ -12,6 +12,15 @@ pub enum UnmaskError {
     /// KMS.
     #[error(transparent)]
     Key(#[from] KeyringError),
+    /// The checkpoint that is to cover the receipt does not verify.
+    #[error(
+        "the checkpoint for entry {seq} of the audit log, which is to cover the receipt, does not verify under the public \
+         key that is set: another key signed it, or nobody did"
+    )]
+    Checkpoint {
+        /// Its entry.
+        seq: i64,
+    },
     /// A page whose outcome is recorded could not be written, or not to its end.
     #[error("writing")]
     Write(#[source] io::Error),

@@ -9,7 +9,7 @@ use crate::db::{DbError, Pool};
 use crate::domain::AccessRefusal;
 use crate::patience::Patience;
 
-/// How long the disk may take to get to the record, and the notary to sign it: milliseconds, where both are well.
+/// How long the disk may take to get to the record: milliseconds, where it is well.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// Sealed rows of a receipt's list, from its ordinal `after` + 1 to `last`. What is missing was deleted.

@@ -1,13 +1,18 @@
-//! Originals of a case, for who may have them: authorise + record → fetch → open → settle → release, page by page.
+//! Originals of a case, for who may have them: authorise + record → be covered by a checkpoint → fetch → open → settle →
+//! release, page by page.
 //!
-//! Guaranteed: nothing is fetched before a committed record names who reads which rows and why; each page's outcome is
+//! Guaranteed: nothing is fetched before a committed record names who reads which rows and why, and, where policy asks
+//! for checkpoints, before one covers it, which verifies where there is a key for that; each page's outcome is
 //! committed before a byte of its plaintext is written, and where that is not known none is; keys are unwrapped anew
 //! for each receipt, used only if they are what was committed to, and wiped at its end; memory holds one page, of 500
 //! rows. The steps show in types: rows come of a `authorise::Receipt` alone, `release` takes a settled page alone,
 //! and is the one that writes plaintext.
-//! Not guaranteed: that what was charged is opened; that a row that was recorded as opened was read by anybody.
+//! Not guaranteed: that what was charged is opened; that a row that was recorded as opened was read by anybody; that the
+//! head which a checkpoint signs holds the record. Who opens cannot read the log, so the number of the entry alone is
+//! compared, as the database tells it; `audit verify` finds what was altered.
 
 mod authorise;
+mod cover;
 mod error;
 mod fetch;
 mod open;
@@ -26,11 +31,13 @@ pub use release::{Format, Release};
 pub use report::{Failed, Last, Report};
 
 use crate::aws::KeyWrapper;
+use crate::crypto::checkpoint::CheckpointKey;
 use crate::db::Pool;
 use crate::db::receipts::{self, UnmaskRequest};
 use crate::domain::AccessRefusal;
 use crate::patience::Patience;
 use authorise::{Authorised, Receipt};
+use cover::Covered;
 use fetch::Fetched;
 use open::Opening;
 
@@ -49,7 +56,7 @@ pub enum Ending {
 
 /// Opens what `request` names and writes it to `release`; a dry run asks only.
 ///
-/// `pool` is under the role `pii_vault_unmask`; `wrapper` makes a client of KMS for the receipt. KMS and PostgreSQL may
+/// `key` verifies the checkpoint that covers the receipt. `pool` is under the role `pii_vault_unmask`; `wrapper` makes a client of KMS for the receipt. KMS and PostgreSQL may
 /// be away for `patience`. `report` is up to date after each page and when it ends, however it ends; `progress` is
 /// called after each page.
 ///
@@ -61,6 +68,7 @@ pub async fn run<W: KeyWrapper>(
     pool: &Pool,
     wrapper: impl FnOnce(Uuid) -> W,
     request: &UnmaskRequest,
+    key: Option<&CheckpointKey>,
     patience: Duration,
     release: &mut Release,
     report: &mut Report,
@@ -73,6 +81,13 @@ pub async fn run<W: KeyWrapper>(
         Authorised::DryRun => return Ok(Ending::Complete),
         Authorised::Refused(refusal) => return Ok(Ending::Refused(refusal)),
     };
+    if receipt.rows() > 0 {
+        match cover::cover(pool, patience, stop, &receipt, key).await? {
+            Covered::Yes => {}
+            Covered::No => return Ok(Ending::CutOff(tell(pool, &receipt, AccessRefusal::NoCheckpoint).await)),
+            Covered::Stopped => return Ok(Ending::Stopped),
+        }
+    }
     let mut opening = Opening::new(&receipt, wrapper(receipt.id()));
     let mut after = 0;
     while after < receipt.rows() {

@@ -68,15 +68,15 @@ async fn a_server_that_ends_the_connection_is_away_and_missing_credentials_are_m
         }
     });
     let config = world.sqs_config().await.into_builder().endpoint_url(&url).build();
-    let fault = async |config| {
-        let sqs = Sqs::new(config, format!("{url}/queue"), Duration::from_secs(30));
+    let fault = async |config: aws_config::SdkConfig| {
+        let sqs = Sqs::new(&config, format!("{url}/queue"), Duration::from_secs(30));
         sqs.receive(1, Duration::from_secs(1)).await.unwrap_err().fault()
     };
-    assert_eq!(fault(&config).await, AwsFault::Unreachable);
+    assert_eq!(fault(config.clone()).await, AwsFault::Unreachable);
     let mut without = config.clone().into_builder();
     without.set_credentials_provider(None);
-    assert_eq!(fault(&without.build()).await, AwsFault::NotConfigured);
+    assert_eq!(fault(without.build()).await, AwsFault::NotConfigured);
     let mut without = config.clone().into_builder();
     without.set_region(None);
-    assert_eq!(fault(&without.build()).await, AwsFault::NotConfigured);
+    assert_eq!(fault(without.build()).await, AwsFault::NotConfigured);
 }

@@ -142,7 +142,8 @@ async fn the_process_that_panics() {
                 let mut release = Release::new(Box::new(out), format, &request.fields);
                 let (mut report, stop, patience) = (Report::default(), CancellationToken::new(), Duration::ZERO);
                 let ended =
-                    unmask::run(&pool, |_| wrapper, &request, patience, &mut release, &mut report, &stop, |_| ()).await;
+                    unmask::run(&pool, |_| wrapper, &request, None, patience, &mut release, &mut report, &stop, |_| ())
+                        .await;
                 format!("{ended:?} {release:?} {report:?} {request:?}")
             });
             match run.await {

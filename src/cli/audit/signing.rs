@@ -10,7 +10,7 @@ use tracing::{error, warn};
 use super::checkpoint_key::checkpoint_key;
 use crate::aws::client::LazyConfig;
 use crate::aws::{Kms, KmsKeys, S3Folder};
-use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
+use crate::cli::config::{DatabaseArgs, KmsArgs, checkpoint_key, duration};
 use crate::cli::output;
 use crate::db::Server;
 use crate::notary::{Failing, NotaryError, Options, Sink};

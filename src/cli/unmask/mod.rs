@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
 use uuid::Uuid;
 
-use super::config::{DatabaseArgs, duration};
+use super::config::{CheckpointKeyArgs, DatabaseArgs, duration};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use super::refusal::refused;
@@ -39,8 +39,13 @@ A summary follows on standard error, or on standard output where no values go th
 The login needs the role pii_vault_unmask; the AWS identity needs kms:Decrypt on the data key, where
 CloudTrail shows the receipt: app/pv-receipt-ID in the user agent. A receipt is good for 10 minutes.
 
+Where policy asks for checkpoints, the notary has 10 s to sign what was recorded; with the public key
+that `pii-vault audit public-key` prints, its signature is verified before a key is unwrapped. That
+tells that the notary signed the log up to your entry or further; what the log says at that point, who
+may read it verifies: `pii-vault audit verify`.
+
 Exit status 3: refused, or cut off on the way; 4: a row did not open, or was deleted meanwhile, and
-the others were written.
+the others were written; or the checkpoint does not verify, and nothing was opened.
 
 Examples:
   pii-vault unmask --user-id 42 --reason 'account takeover, see report' --case C-17
@@ -79,6 +84,8 @@ pub(super) struct Args {
     #[command(flatten)]
     which: select::Which,
     #[command(flatten)]
+    checkpoints: CheckpointKeyArgs,
+    #[command(flatten)]
     database: DatabaseArgs,
 }
 
@@ -100,6 +107,7 @@ enum SealedField {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
     let fields: Vec<_> = args.fields.into_iter().map(Field::from).collect();
+    let key = args.checkpoints.key()?;
     // Before the record: nothing is charged for a file that cannot be made.
     let mut destination = Destination::open(args.out)?;
     let mut release = Release::new(destination.writer()?, args.format.into(), &fields);
@@ -119,8 +127,18 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         let pool = server.pool(Role::Unmask, 1).await?;
         let wrapper = |receipt| Kms::for_receipt(&config, receipt);
         let progress = |report: &Report| destination.progress(report);
-        let run =
-            unmask::run(&pool, wrapper, &request, args.patience, &mut release, &mut report, &stop, progress).await;
+        let run = unmask::run(
+            &pool,
+            wrapper,
+            &request,
+            key.as_ref(),
+            args.patience,
+            &mut release,
+            &mut report,
+            &stop,
+            progress,
+        )
+        .await;
         run.map_err(unmask_error)
     }
     .await;

@@ -1,3 +1,4 @@
+mod covers;
 mod crash;
 mod faults;
 mod killed;
