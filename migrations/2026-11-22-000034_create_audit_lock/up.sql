@@ -22,6 +22,22 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION pii_vault.is_member, pii_vault.require_member FROM PUBLIC;
 
+-- Whether a transaction of this cluster is committed. In a dump that was restored into another cluster the numbers mean
+-- nothing; one that it has not come to yet would be an error to pg_xact_status.
+CREATE FUNCTION pii_vault.is_committed(xid xid8) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    IF (is_committed.xid < pg_snapshot_xmax(pg_current_snapshot())) IS NOT TRUE THEN
+        RETURN false;
+    END IF;
+    -- NULL: so long ago that it is not known any more.
+    RETURN coalesce(pg_xact_status(is_committed.xid) = 'committed', false);
+END
+$$;
+REVOKE EXECUTE ON FUNCTION pii_vault.is_committed FROM PUBLIC;
+
 -- Every function that records begins with it, and judges by what it reads after it. Returns the time of the record.
 -- Waits at most 5 s, then it fails (55P03): for the lock on a table, which is one wait in one queue. A row that others
 -- lock and update is waited for anew after each of them, and lock_timeout counts each wait for itself.

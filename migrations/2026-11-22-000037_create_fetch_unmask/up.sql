@@ -14,7 +14,7 @@ BEGIN
     SELECT t.* INTO own FROM pii_vault.receipts AS t WHERE t.id = own_receipt.receipt;
     IF own.actor IS DISTINCT FROM session_user::text
         OR own.recorded_by = pg_current_xact_id_if_assigned()
-        OR pg_xact_status(own.recorded_by) IS DISTINCT FROM 'committed'
+        OR pii_vault.is_committed(own.recorded_by) IS NOT TRUE
     THEN
         RAISE 'no committed receipt of this login' USING ERRCODE = 'insufficient_privilege';
     END IF;
@@ -39,7 +39,7 @@ BEGIN
         RETURN 'stale';
     END IF;
     IF own.armed_by IS NULL OR own.armed_by IS NOT DISTINCT FROM pg_current_xact_id_if_assigned()
-        OR pg_xact_status(own.armed_by) IS DISTINCT FROM 'committed'
+        OR pii_vault.is_committed(own.armed_by) IS NOT TRUE
     THEN
         RETURN 'not_armed';
     END IF;

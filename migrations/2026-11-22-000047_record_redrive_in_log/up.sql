@@ -26,7 +26,7 @@ BEGIN
     SELECT j.* INTO found_job FROM pii_vault.redrive_jobs AS j WHERE j.id = own_redrive_job.job;
     IF found_job.actor IS DISTINCT FROM session_user::text
         OR found_job.recorded_by = pg_current_xact_id_if_assigned()
-        OR pg_xact_status(found_job.recorded_by) IS DISTINCT FROM 'committed'
+        OR pii_vault.is_committed(found_job.recorded_by) IS NOT TRUE
     THEN
         RAISE 'no committed redrive job of this login' USING ERRCODE = 'insufficient_privilege';
     END IF;
@@ -120,7 +120,7 @@ BEGIN
         RETURN 'stale';
     END IF;
     IF own.armed_by IS NULL OR own.armed_by IS NOT DISTINCT FROM pg_current_xact_id_if_assigned()
-        OR pg_xact_status(own.armed_by) IS DISTINCT FROM 'committed'
+        OR pii_vault.is_committed(own.armed_by) IS NOT TRUE
     THEN
         RETURN 'not_armed';
     END IF;

@@ -30,6 +30,7 @@ mod rows;
 mod walk;
 
 use crate::db::audit_log::{self, Filter};
+use crate::db::inspect::restored;
 use crate::db::{Connection, audit_tables, vault};
 use chain::Chain;
 use evidence::Evidence;
@@ -91,6 +92,7 @@ pub async fn verify(conn: &mut Connection, trusted: Trusted, tell: impl Fn(i64, 
             walk.report.add_mismatch(table, mismatch);
         }
     }
+    walk.report.add_signs(restored::signs(conn).await?);
     let unchained = audit_tables::unchained_revocations(conn).await?;
     walk.end(head, true, unchained)
 }

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use super::finding::{Broken, Finding, Note};
 use crate::db::audit_log::Head;
 use crate::db::audit_tables::{Difference, Mismatch, Table};
+use crate::db::inspect::restored::Signs;
 use crate::domain::VaultId;
 use crate::domain::audit::{Action, Entry, UnixMicros};
 
@@ -125,6 +126,17 @@ impl Report {
         });
     }
 
+    /// A checkpoint beyond the log is a fault; that a dump was restored is none by itself.
+    pub(super) fn add_signs(&mut self, signs: Signs) {
+        if let Some(seq) = signs.signed_beyond {
+            let what = format!("the last checkpoint is for entry {seq}, which the log does not have any more");
+            self.add(seq, Err(Broken::new("checkpoint_beyond_log", what)));
+        }
+        if signs.from_the_future > 0 {
+            self.note("restored", None, RESTORED);
+        }
+    }
+
     /// In the order of the log; rows without an entry last.
     pub(super) fn conclude(&mut self, unchecked_pattern: Option<i64>, unchained_revocations: u64) {
         if let Some(seq) = unchecked_pattern {
@@ -158,6 +170,8 @@ const UNKNOWN_ACTION: &str = "an action that this version does not know: its has
 const CLOCK: &str = "it was recorded at an earlier time than the entry before: the server's clock was set back";
 const CASE_PATTERN: &str =
     "cases were not compared with the pattern of this policy, which not every program reads alike";
+const RESTORED: &str = "receipts are of transactions that this PostgreSQL server has not come to yet: a dump of another one was \
+                        restored. The copies of checkpoints outside tell whether it was the newest";
 const REVOCATION: &str = "a revocation is in force, and the next who records something adds it to the log";
 const SIGNATURES: &str = "signatures were not verified, as no public key was given";
 const NO_CHECKPOINT: &str = "no checkpoint of this log verifies: nothing shows that it was not made anew";

@@ -13,6 +13,7 @@ mod finding;
 mod kms;
 mod partitions;
 mod queue;
+mod restored;
 mod server;
 
 pub use finding::{Finding, Status};
@@ -47,6 +48,7 @@ async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> 
     findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
     findings.push(checkpoints::check(conn).await);
+    findings.push(restored::check(conn).await);
     findings.extend(access::check(conn).await);
     findings.extend(partitions::check(conn).await);
     findings

@@ -51,6 +51,7 @@ mod lookup;
 mod lookup_role;
 mod partitions;
 mod repair_default;
+mod restored;
 mod retention;
 mod unmask;
 mod unmask_failures;

@@ -6,6 +6,7 @@ pub mod access;
 pub mod blockers;
 pub mod checkpoints;
 pub mod contents;
+pub mod restored;
 pub mod server;
 
 use diesel::prelude::*;

@@ -1,0 +1,74 @@
+//! A dump that is restored into another cluster: its receipts hand out nothing, and it is told for what it is.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tokio_postgres::NoTls;
+
+use crate::stack::Postgres;
+use crate::support::receipts::{arm, fetch, try_record};
+use crate::support::{Who, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_dump_hands_out_nothing_for_its_receipts_and_is_told() {
+    let world = World::to_unmask(3, 1000).await;
+    // More transactions than restoring takes.
+    let burn = "DO $$ BEGIN FOR i IN 1..20000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+    world.sql.batch_execute(burn).await.unwrap();
+    let officer = world.connect(Who::Officer).await;
+    let (armed, recorded) = (try_record(&officer).await.unwrap(), try_record(&officer).await.unwrap());
+    arm(&officer, armed).await.unwrap();
+    assert!(fetch(&officer, armed).await.is_ok(), "where it was recorded");
+
+    let server = Postgres::start_trusting().expect("PostgreSQL starts");
+    let admin = server.admin_url("postgres");
+    let roles =
+        "SELECT string_agg(format('CREATE ROLE %I %s;', rolname, CASE WHEN rolcanlogin THEN 'LOGIN' ELSE '' END), ' ')
+                 FROM pg_roles WHERE rolname LIKE 'pii_vault_%' OR rolname LIKE '%' || $1 OR rolname = 'administrator'";
+    let roles: String = world.sql.query_one(roles, &[&world.id]).await.unwrap().get(0);
+    let login = format!("officer_{}", world.id);
+    let grant = format!("GRANT pii_vault_unmask TO {login};");
+    let mut psql = Command::new(server.bin("psql"));
+    let mut psql = psql.arg("--quiet").arg(&admin).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let dump = [roles.as_bytes(), grant.as_bytes(), &world.pg_dump()].concat();
+    psql.stdin.take().unwrap().write_all(&dump).unwrap();
+    assert!(psql.wait().unwrap().success());
+
+    let (restored, driver) = tokio_postgres::connect(&server.url(&login, "", "postgres"), NoTls).await.unwrap();
+    tokio::spawn(driver);
+    restored.batch_execute("SET ROLE pii_vault_unmask").await.unwrap();
+    for receipt in [armed, recorded] {
+        let refused = arm(&restored, receipt).await.unwrap_err();
+        assert!(refused.contains("42501") || refused.contains("no committed receipt"), "{refused}");
+        assert!(fetch(&restored, receipt).await.is_err());
+    }
+    let env = [("DATABASE_URL", admin.as_str())];
+    let found = || {
+        let findings = world.pii_vault_with(Who::Administrator, &["doctor", "--output", "json"], &env).finish().json();
+        let found = findings.as_array().unwrap().iter().find(|finding| finding["check"] == "restored").unwrap();
+        (found["status"].as_str().unwrap().to_owned(), found["detail"].as_str().unwrap().to_owned())
+    };
+    let verified = || world.pii_vault_with(Who::Auditor, &["audit", "verify", "--output", "json"], &env).finish();
+    let words = |list: &Value| -> Vec<_> {
+        list.as_array().unwrap().iter().map(|one| one["word"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, detail) = found();
+    assert!(status == "warn" && detail.starts_with("2 receipts"), "{status} {detail}");
+    assert_eq!(words(&verified().done().json()["notes"]), ["restored"]);
+
+    // A checkpoint that outlived the entries which it is for.
+    let (sql, driver) = tokio_postgres::connect(&admin, NoTls).await.unwrap();
+    tokio::spawn(driver);
+    let beyond =
+        "INSERT INTO pii_vault.checkpoints SELECT seq + 1, hash, hash, now(), 'key', hash FROM pii_vault.audit_head";
+    sql.batch_execute(beyond).await.unwrap();
+    let (status, detail) = found();
+    assert!(status == "fail" && detail.contains("entries were removed"), "{status} {detail}");
+    assert_eq!(words(&verified().exits(4).json()["findings"]), ["checkpoint_beyond_log"]);
+
+    // And where nothing was put back.
+    let findings = world.pii_vault(Who::Administrator, &["doctor", "--output", "json"]).finish().json();
+    let found = findings.as_array().unwrap().iter().find(|finding| finding["check"] == "restored").unwrap();
+    assert_eq!(found["status"], "ok");
+}
