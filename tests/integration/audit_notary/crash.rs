@@ -40,7 +40,7 @@ async fn no_head_is_signed_that_a_crash_takes_back() {
     let folder = server.folder().join("copies");
     std::fs::create_dir(&folder).unwrap();
     for _ in 0..3 {
-        let victim = connect(&admin).await;
+        let (victim, other) = (connect(&admin).await, connect(&admin).await);
         let pid: i32 = victim.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
         victim.batch_execute("SET synchronous_commit = off; SELECT pii_vault.record_init(1, false)").await.unwrap();
         world
@@ -52,7 +52,8 @@ async fn no_head_is_signed_that_a_crash_takes_back() {
             .finish()
             .exits(1);
         assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-        while victim.batch_execute("SELECT 1").await.is_ok() {}
+        // The other session ends once the server knows that it crashed; from then on it lets nobody in before recovery.
+        while other.batch_execute("SELECT 1").await.is_ok() {}
         let head: i64 = loop {
             // It may take a connection just before it goes.
             if let Ok(row) = connect(&admin).await.query_one("SELECT seq FROM pii_vault.audit_head", &[]).await {
