@@ -25,9 +25,9 @@ masked_device_id, and what `pii-vault unmask` selects by. 10,000 values at most.
 Before the token key is unwrapped, a committed row of the audit log says who looks up how many
 values, and why; before the tokens are shown, another names them. The values are in neither.
 
-Where policy asks for checkpoints, the notary has 10 s to sign what was recorded; with the public key
-that `pii-vault audit public-key` prints, its signature is verified before the token key is unwrapped
-(exit status 4: it does not verify, and nothing is shown).
+Where policy asks for checkpoints, the notary has 10 s to sign what was recorded. With the public
+key, which `pii-vault audit public-key` prints, its signature is verified before the token key is
+unwrapped (exit status 4: it does not verify, and nothing is shown).
 
 The login needs the role pii_vault_lookup. The AWS identity needs kms:Decrypt on the token key.
 

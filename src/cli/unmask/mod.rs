@@ -39,10 +39,10 @@ A summary follows on standard error, or on standard output where no values go th
 The login needs the role pii_vault_unmask; the AWS identity needs kms:Decrypt on the data key, where
 CloudTrail shows the receipt: app/pv-receipt-ID in the user agent. A receipt is good for 10 minutes.
 
-Where policy asks for checkpoints, the notary has 10 s to sign what was recorded; with the public key
-that `pii-vault audit public-key` prints, its signature is verified before a key is unwrapped. That
-tells that the notary signed the log up to your entry or further; what the log says at that point, who
-may read it verifies: `pii-vault audit verify`.
+Where policy asks for checkpoints, the notary has 10 s to sign what was recorded. With the public
+key, which `pii-vault audit public-key` prints, its signature is verified before a key is unwrapped:
+the notary signed the log up to your entry or further. What the log says there, who may read it
+verifies: `pii-vault audit verify`.
 
 Exit status 3: refused, or cut off on the way; 4: a row did not open, or was deleted meanwhile, and
 the others were written; or the checkpoint does not verify, and nothing was opened.
@@ -80,11 +80,11 @@ pub(super) struct Args {
     /// How long KMS or PostgreSQL may be away before the run gives up
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     patience: Duration,
+    #[command(flatten)]
+    checkpoints: CheckpointKeyArgs,
     // After the others, which would else stand under its heading.
     #[command(flatten)]
     which: select::Which,
-    #[command(flatten)]
-    checkpoints: CheckpointKeyArgs,
     #[command(flatten)]
     database: DatabaseArgs,
 }
