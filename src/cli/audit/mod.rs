@@ -1,5 +1,4 @@
 mod checkpoint;
-mod checkpoint_key;
 mod entry;
 mod export;
 mod list;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tracing::{error, warn};
 
-use super::checkpoint_key::checkpoint_key;
 use crate::aws::client::LazyConfig;
 use crate::aws::{Kms, KmsKeys, S3Folder};
 use crate::cli::config::{DatabaseArgs, KmsArgs, checkpoint_key, duration};

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::checkpoint_key::checkpoint_key;
 use super::entry::hex;
 use crate::audit::{self, Finding, Note, Report, Trusted};
-use crate::cli::config::DatabaseArgs;
+use crate::cli::config::{DatabaseArgs, checkpoint_key};
 use crate::cli::escaped::Escaped;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
