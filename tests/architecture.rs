@@ -61,7 +61,7 @@ fn files_stay_short() {
 fn sources() -> BTreeMap<String, (Vec<String>, Source)> {
     let top_level = top_level();
     let mut read = BTreeMap::new();
-    for path in files_below("src") {
+    for path in files_below("src").into_iter().filter(|path| path.ends_with(".rs")) {
         let module = module_of(&path);
         let text = fs::read_to_string(root().join(&path)).unwrap();
         let source = Source::read(&text, &borrowed(&module), &borrowed(&top_level)).unwrap();

@@ -16,6 +16,7 @@
 //! who puts log and tables back to an older state as a whole. Signed checkpoints outside of the database show it, up to
 //! the last of them.
 
+mod account;
 mod chain;
 mod copies;
 mod error;
@@ -39,6 +40,7 @@ use replay::Replay;
 use rows::Rows;
 use walk::Walk;
 
+pub use account::{Account, Counts, Event, Outcome, Scope, Signatures, Signed, TOLD, Tally, account, so_many};
 pub use copies::CopiesError;
 pub use error::VerifyError;
 pub use evidence::Trusted;

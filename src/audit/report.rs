@@ -56,6 +56,12 @@ impl Report {
         }
     }
 
+    /// One that nothing was found by, where a test needs one.
+    #[cfg(test)]
+    pub(crate) fn empty(vault: VaultId, head: Head) -> Self {
+        Self::of(vault, head)
+    }
+
     pub(super) fn count(&mut self, entry: &Entry) {
         self.entries += 1;
         if let Action::Other(_) = entry.action {

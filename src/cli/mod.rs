@@ -41,6 +41,7 @@ Examples:
   pii-vault access list --state pending   requests that wait for an approval
   pii-vault unmask --user-id 42 --reason 'fraud report' --case C-17
   pii-vault audit verify                  whether the log is what was recorded
+  pii-vault audit report --month 2026-11  who read what, and why, for an auditor
   pii-vault audit notary --sink s3://…    sign the audit log as it grows, with copies elsewhere
   pii-vault doctor                        what is wrong, and what to do about it
 

@@ -158,6 +158,55 @@ pub async fn commit(conn: &mut Connection) -> Result<(), DbError> {
     AnsiTransactionManager::commit_transaction(conn).await.map_err(DbError::during("committing a checkpoint"))
 }
 
+/// Checkpoints beyond the entry `after`, with the hash that the log has of each one's entry: 500 at most, in order. For
+/// who may read the table.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn page_beside_log(
+    conn: &mut Connection,
+    vault: VaultId,
+    after: i64,
+) -> Result<Vec<(SignedCheckpoint, Option<[u8; 32]>)>, DbError> {
+    let rows: Vec<StoredRow> = sql_query(
+        "SELECT c.seq, c.head_hash, c.previous_hash, c.at, c.signing_key, c.signature, l.hash AS logged \
+         FROM pii_vault.checkpoints AS c LEFT JOIN pii_vault.audit_log AS l ON l.seq = c.seq \
+         WHERE c.seq > $1 ORDER BY c.seq LIMIT 500",
+    )
+    .bind::<BigInt, _>(after)
+    .load(conn)
+    .await
+    .map_err(DbError::during("reading checkpoints"))?;
+    rows.into_iter().map(|row| row.checkpoint(vault)).collect()
+}
+
+#[derive(QueryableByName)]
+struct StoredRow {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Binary)]
+    head_hash: Vec<u8>,
+    #[diesel(sql_type = Binary)]
+    previous_hash: Vec<u8>,
+    #[diesel(sql_type = Timestamptz)]
+    at: diesel::data_types::PgTimestamp,
+    #[diesel(sql_type = Text)]
+    signing_key: String,
+    #[diesel(sql_type = Binary)]
+    signature: Vec<u8>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    logged: Option<Vec<u8>>,
+}
+
+impl StoredRow {
+    fn checkpoint(self, vault: VaultId) -> Result<(SignedCheckpoint, Option<[u8; 32]>), DbError> {
+        let (head_hash, previous_hash) = (hash(&self.head_hash)?, hash(&self.previous_hash)?);
+        let checkpoint = Checkpoint { vault, seq: self.seq, head_hash, previous_hash, at: of_postgres(self.at) };
+        let logged = self.logged.as_deref().map(hash).transpose()?;
+        Ok((SignedCheckpoint { checkpoint, signing_key: self.signing_key, signature: self.signature }, logged))
+    }
+}
+
 #[derive(QueryableByName)]
 struct PositionRow {
     #[diesel(sql_type = SqlUuid)]

@@ -4,6 +4,7 @@ mod export;
 mod list;
 mod notary;
 mod public_key;
+mod report;
 mod show;
 mod signing;
 mod verify;
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Notary(Box<notary::Args>),
     /// Sign the audit log once, as it is now
     Checkpoint(Box<checkpoint::Args>),
+    /// Write down who read what of a case or in a month, and whether the log can be believed
+    Report(Box<report::Args>),
     /// Print the key that verifies checkpoints, as PEM
     PublicKey(public_key::Args),
 }
@@ -39,6 +42,7 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::Export(args) => export::run(args, format).await,
         Command::Notary(args) => notary::run(*args, format).await,
         Command::Checkpoint(args) => checkpoint::run(*args, format).await,
+        Command::Report(args) => report::run(*args, format).await,
         Command::PublicKey(args) => public_key::run(args, format).await,
     }
 }
