@@ -25,6 +25,7 @@ mod export;
 mod finding;
 mod lists;
 mod offline;
+pub mod reconcile;
 mod replay;
 mod report;
 mod rows;

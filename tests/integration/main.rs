@@ -18,6 +18,7 @@ mod access_races;
 mod audit_export;
 mod audit_list;
 mod audit_notary;
+mod audit_reconcile;
 mod audit_report;
 mod audit_tamperings;
 mod audit_verify;

@@ -4,6 +4,7 @@ mod export;
 mod list;
 mod notary;
 mod public_key;
+mod reconcile;
 mod report;
 mod show;
 mod signing;
@@ -30,6 +31,8 @@ pub(super) enum Command {
     Checkpoint(Box<checkpoint::Args>),
     /// Write down who read what of a case or in a month, and whether the log can be believed
     Report(Box<report::Args>),
+    /// Compare the log with AWS's own record of the keys that were unwrapped
+    Reconcile(Box<reconcile::Args>),
     /// Print the key that verifies checkpoints, as PEM
     PublicKey(public_key::Args),
 }
@@ -43,6 +46,7 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::Notary(args) => notary::run(*args, format).await,
         Command::Checkpoint(args) => checkpoint::run(*args, format).await,
         Command::Report(args) => report::run(*args, format).await,
+        Command::Reconcile(args) => reconcile::run(*args, format).await,
         Command::PublicKey(args) => public_key::run(args, format).await,
     }
 }
