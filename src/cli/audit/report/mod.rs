@@ -17,9 +17,8 @@ use serde::Serialize;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
-use super::checkpoint_key::checkpoint_key;
 use crate::audit::{self, Account, Counts, Scope};
-use crate::cli::config::DatabaseArgs;
+use crate::cli::config::{DatabaseArgs, checkpoint_key};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
