@@ -65,7 +65,8 @@ async fn a_restored_dump_hands_out_nothing_for_its_receipts_and_is_told() {
     sql.batch_execute(beyond).await.unwrap();
     let (status, detail) = found();
     assert!(status == "fail" && detail.contains("entries were removed"), "{status} {detail}");
-    assert_eq!(words(&verified().exits(4).json()["findings"]), ["checkpoint_beyond_log"]);
+    let found = words(&verified().exits(4).json()["findings"]);
+    assert!(found.contains(&"checkpoint_beyond_log".to_owned()), "{found:?}");
 
     // And where nothing was put back.
     let findings = world.pii_vault(Who::Administrator, &["doctor", "--output", "json"]).finish().json();
