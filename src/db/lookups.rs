@@ -1,11 +1,11 @@
 //! Values to tokens: the token key comes out against a recorded, committed receipt alone.
 //!
-//! [`record`] → [`arm`] → [`fetch_token_keys`] → [`settle`], a transaction each; the database refuses any other order,
-//! whoever asks.
+//! [`record`] → [`arm_receipt`](super::receipts::arm_receipt) → [`fetch_token_keys`] → [`settle`], a transaction each;
+//! the database refuses any other order, whoever asks.
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -13,24 +13,13 @@ use super::committed::committed;
 use super::enums::sql;
 use super::token_keys::TokenKeyRow;
 use super::{Connection, DbError};
-use crate::domain::{AccessRefusal, Field, VaultId};
+use crate::domain::Field;
 
 /// The most values of one look-up; the database takes no more.
 pub const LOOKUP_VALUES: usize = 10_000;
 
-/// What was decided about a recorded look-up, once it is armed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Armed {
-    /// The vault.
-    pub vault: VaultId,
-    /// The row of the audit log that records it.
-    pub seq: i64,
-    /// Why nothing is handed out for it; `None` where it is allowed.
-    pub refusal: Option<AccessRefusal>,
-}
-
 /// Records that `values` values of a field are to be turned into tokens, and why; committed when it returns. What was
-/// decided, [`arm`] tells.
+/// decided, arming tells.
 ///
 /// # Errors
 /// [`DbError`].
@@ -58,29 +47,6 @@ pub async fn record(
     Ok(receipt.id)
 }
 
-/// Arms a recorded look-up where it is allowed; committed when it returns.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn arm(conn: &mut Connection, receipt: Uuid) -> Result<Armed, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        vault: Uuid,
-        #[diesel(sql_type = BigInt)]
-        seq: i64,
-        #[diesel(sql_type = Nullable<sql::AccessRefusal>)]
-        refusal: Option<AccessRefusal>,
-    }
-    let row: Row = sql_query("SELECT vault, seq, refusal FROM pii_vault.arm_receipt($1)")
-        .bind::<SqlUuid, _>(receipt)
-        .load(conn)
-        .await
-        .and_then(committed)
-        .map_err(DbError::during("arming a receipt"))?;
-    Ok(Armed { vault: VaultId(row.vault), seq: row.seq, refusal: row.refusal })
-}
-
 /// The token key that the view shows the tokens of, wrapped, for an armed look-up.
 ///
 /// # Errors
@@ -105,18 +71,5 @@ pub async fn settle(conn: &mut Connection, receipt: Uuid, tokens: &[String]) -> 
         .execute(conn)
         .await
         .map_err(DbError::during("recording the tokens"))?;
-    Ok(())
-}
-
-/// Records that fetching was refused, which leaves no trace by itself.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn record_refusal(conn: &mut Connection, receipt: Uuid) -> Result<(), DbError> {
-    sql_query("SELECT pii_vault.record_refusal($1)")
-        .bind::<SqlUuid, _>(receipt)
-        .execute(conn)
-        .await
-        .map_err(DbError::during("recording a refusal"))?;
     Ok(())
 }

@@ -14,9 +14,9 @@ use uuid::Uuid;
 use crate::aws::KeyWrapper;
 use crate::crypto::Token;
 use crate::crypto::checkpoint::CheckpointKey;
-use crate::db::lookups::{self, Armed};
-use crate::db::receipts;
+use crate::db::receipts::Decision;
 use crate::db::{Connection, DbError};
+use crate::db::{lookups, receipts};
 use crate::domain::AccessRefusal;
 use crate::keyring::{KeyringError, TokenKey};
 
@@ -78,7 +78,7 @@ pub async fn run<W: KeyWrapper>(
     key: Option<&CheckpointKey>,
 ) -> Result<Looked, LookupError> {
     let receipt = lookups::record(conn, values.field(), values.len(), &purpose.reason, &purpose.case).await?;
-    let Armed { vault, seq, refusal } = lookups::arm(conn, receipt).await?;
+    let Decision { vault, seq, refusal, .. } = receipts::arm_receipt(conn, receipt).await?;
     let refused = |refusal| Ok(Looked { receipt, seq, tokens: Err(refusal) });
     if let Some(refusal) = refusal {
         return refused(refusal);
@@ -99,7 +99,7 @@ pub async fn run<W: KeyWrapper>(
         Ok(keys) => keys,
         Err(error) => {
             let Some(refusal) = error.refusal() else { return Err(error.into()) };
-            lookups::record_refusal(conn, receipt).await?;
+            receipts::record_refusal(conn, receipt).await?;
             return refused(refusal);
         }
     };

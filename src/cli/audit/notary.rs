@@ -17,18 +17,19 @@ need one signature. What it signs it has read and hashed itself. The copies in s
 an auditor that the log was altered since; who administers the database must not be able to change
 them. In S3: a bucket of another account, with versioning, and Object Lock in compliance mode.
 
-Copies are only added, never written over: <20 digits>.json each. A sink that can be read back is
-compared with the log before each signature. `--on-sink-failure alarm` leaves a gap in a sink that failed; the
-next copy in it covers what the missing one did.
+Copies are only added, never written over: <20 digits>.json each. A sink that can be read back
+is compared with the log before each signature. `--on-sink-failure alarm` leaves a gap in a sink
+that failed; the next copy in it covers what the missing one did.
 
-The login needs the role pii_vault_notary. The AWS identity needs kms:Sign on the signing key; for S3
-s3:PutObject on the objects, and s3:GetObject and s3:ListBucket to compare. Run two, on two hosts, if
-you like: they leave one chain of checkpoints.
+The login needs the role pii_vault_notary. The AWS identity needs kms:Sign on the signing key;
+for S3 s3:PutObject on the objects, and s3:GetObject and s3:ListBucket to compare. Run two, on
+two hosts, if you like: they leave one chain of checkpoints.
 
 Once it runs, `pii-vault access policy set --checkpoints required` makes reading wait for it.
 
-Exit status: 1 PostgreSQL, KMS or a sink failed for longer than --patience; 4 the log is not what was
-signed, or is shorter, or an entry was altered: nothing more is signed, and the sentence says which.
+Exit status: 1 PostgreSQL, KMS or a sink failed for longer than --patience; 4 the log is not
+what was signed, or is shorter, or an entry was altered: nothing more is signed, and the
+sentence says which.
 
 Examples:
   pii-vault audit notary --sink s3://evidence-of-logins/prod --sink /mnt/worm/checkpoints
