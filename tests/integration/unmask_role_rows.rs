@@ -6,7 +6,7 @@ use futures_util::TryStreamExt as _;
 use tokio_postgres::SimpleQueryMessage;
 use uuid::Uuid;
 
-use crate::support::receipts::{DAY, fetch, record_and_arm};
+use crate::support::receipts::{DAY, ask_for, assert_denied, fetch, record_and_arm};
 use crate::support::{Who, World, sqlstate};
 
 fn ids(messages: Vec<SimpleQueryMessage>) -> BTreeSet<String> {
@@ -124,4 +124,28 @@ async fn an_outcome_is_of_rows_of_the_list_each_once() {
     let unknown = format!("SELECT pii_vault.settle_unmask('{}', 1, '{{}}', '{{}}')", Uuid::nil());
     assert_eq!(sqlstate(&officer, &unknown).await.as_deref(), Some("42501"));
     world.assert_one_chain().await;
+}
+
+/// A plan is made of the statement alone: what the functions do inside, and with which rows, does not show.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_nothing_and_records_nothing_that_is_rolled_back() {
+    let world = World::to_unmask(3, 10).await;
+    let officer = world.connect(Who::Officer).await;
+    let receipt = record_and_arm(&officer).await;
+    let entries = world.count("pii_vault.audit_log").await;
+    let fetch = format!("SELECT * FROM pii_vault.fetch_unmask('{receipt}', 0)");
+    let record = format!("SELECT {}", ask_for(DAY));
+    officer.batch_execute("BEGIN").await.unwrap();
+    for statement in [&fetch, &record] {
+        let explain = format!("EXPLAIN (ANALYZE, VERBOSE) {statement}");
+        let plan: String =
+            officer.query(&explain, &[]).await.unwrap().iter().map(|row| row.get::<_, String>(0)).collect();
+        for inside in ["login_events", "receipt_rows", "data_keys", "audit_log", "Index", "Scan on pii_vault.r"] {
+            assert!(!plan.contains(inside), "{plan}");
+        }
+    }
+    officer.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(world.count("pii_vault.audit_log").await, entries);
+    let foreign = fetch.replace(&receipt.to_string(), "00000000-0000-0000-0000-000000000000");
+    assert_denied(&officer, &[&format!("EXPLAIN ANALYZE {foreign}")]).await;
 }
