@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::committed::committed;
 use super::dead_letters::interval;
 use super::enums::{sql, sql_enum};
-use super::sealing_keys::WrappedKey;
+use super::sealing_keys::{KeyColumns, WrappedKey};
 use super::{Connection, DbError};
 use crate::domain::{EventId, KeyId, Reason, Refusal};
 
@@ -227,25 +227,14 @@ struct LetterRow {
     body_ciphertext: Vec<u8>,
     #[diesel(sql_type = SqlUuid)]
     dead_letter_key_id: Uuid,
-    #[diesel(sql_type = Nullable<Binary>)]
-    wrapped_key: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Text>)]
-    kms_key: Option<String>,
-    #[diesel(sql_type = Nullable<Binary>)]
-    commitment: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Integer>)]
-    max_step: Option<i32>,
+    #[diesel(embed)]
+    key: KeyColumns,
 }
 
 impl From<LetterRow> for SealedLetter {
     fn from(row: LetterRow) -> Self {
         let key_id = KeyId(row.dead_letter_key_id);
-        let key = match (row.wrapped_key, row.kms_key, row.commitment, row.max_step) {
-            (Some(wrapped_key), Some(kms_key), Some(commitment), Some(max_step)) => {
-                Some(WrappedKey { id: key_id, wrapped_key, kms_key, commitment, max_step: max_step.unsigned_abs() })
-            }
-            _ => None,
-        };
+        let key = row.key.of(key_id);
         Self {
             ordinal: row.ordinal,
             create_date: row.create_date,

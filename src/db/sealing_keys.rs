@@ -1,6 +1,7 @@
 //! `pii_vault.data_keys` and `pii_vault.dead_letter_keys`: wrapped keys that seal.
 
 use diesel::prelude::*;
+use diesel::sql_types::{Binary, Integer, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
 use super::schema::{data_keys, dead_letter_keys};
@@ -25,6 +26,27 @@ impl Seals {
             Self::Values => Purpose::Data,
             Self::DeadLetters => Purpose::DeadLetter,
         }
+    }
+}
+
+/// A wrapped key beside a row that names it; NULL where it is not there, or retired.
+#[derive(QueryableByName)]
+pub(super) struct KeyColumns {
+    #[diesel(sql_type = Nullable<Binary>)]
+    wrapped_key: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    kms_key: Option<String>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    commitment: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Integer>)]
+    max_step: Option<i32>,
+}
+
+impl KeyColumns {
+    pub(super) fn of(self, id: KeyId) -> Option<WrappedKey> {
+        let Self { wrapped_key, kms_key, commitment, max_step } = self;
+        let max_step = max_step?.unsigned_abs();
+        Some(WrappedKey { id, wrapped_key: wrapped_key?, kms_key: kms_key?, commitment: commitment?, max_step })
     }
 }
 

@@ -6,7 +6,7 @@ use time::Date;
 use uuid::Uuid;
 
 use crate::db::enums::{sql, sql_enum};
-use crate::db::sealing_keys::WrappedKey;
+use crate::db::sealing_keys::{KeyColumns, WrappedKey};
 use crate::db::{Connection, DbError};
 use crate::domain::{EventId, Field, KeyId};
 
@@ -142,25 +142,14 @@ struct EventRow {
     device_id_ciphertext: Option<Vec<u8>>,
     #[diesel(sql_type = SqlUuid)]
     data_key_id: Uuid,
-    #[diesel(sql_type = Nullable<Binary>)]
-    wrapped_key: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Text>)]
-    kms_key: Option<String>,
-    #[diesel(sql_type = Nullable<Binary>)]
-    commitment: Option<Vec<u8>>,
-    #[diesel(sql_type = Nullable<Integer>)]
-    max_step: Option<i32>,
+    #[diesel(embed)]
+    key: KeyColumns,
 }
 
 impl From<EventRow> for SealedRow {
     fn from(row: EventRow) -> Self {
         let key_id = KeyId(row.data_key_id);
-        let key = match (row.wrapped_key, row.kms_key, row.commitment, row.max_step) {
-            (Some(wrapped_key), Some(kms_key), Some(commitment), Some(max_step)) => {
-                Some(WrappedKey { id: key_id, wrapped_key, kms_key, commitment, max_step: max_step.unsigned_abs() })
-            }
-            _ => None,
-        };
+        let key = row.key.of(key_id);
         let sealed = [(Field::Ip, row.ip_ciphertext), (Field::DeviceId, row.device_id_ciphertext)];
         Self {
             ordinal: row.ordinal,
