@@ -1,0 +1,333 @@
+-- Which role works on a job as it stands.
+CREATE FUNCTION pii_vault.rotation_role(own pii_vault.rotation_jobs) RETURNS name
+LANGUAGE sql IMMUTABLE
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT CASE WHEN own.step = 'emptying' THEN 'pii_vault_owner' WHEN own.kind = 'kek' THEN 'pii_vault_rewrap'
+        ELSE 'pii_vault_reseal' END::name
+$$;
+
+-- Records a job, under the lock on the log. Called by the functions of each kind, which have locked what comes before
+-- the log: keys, then rows, then jobs.
+CREATE FUNCTION pii_vault.begin_rotation(new_job pii_vault.rotation_jobs, details jsonb) RETURNS uuid
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    job constant uuid := gen_random_uuid();
+    at constant timestamptz := pii_vault.audit_lock();
+    seq bigint;
+BEGIN
+    seq := pii_vault.audit_append(
+        at, pii_vault.audit_origin(), 'key_rotation', job, NULL, NULL, new_job.reason, NULL,
+        (jsonb_build_object(
+            'kind', new_job.kind, 'purpose', new_job.purpose, 'step', 'start', 'total', new_job.total
+        ) || begin_rotation.details)::json
+    );
+    INSERT INTO pii_vault.rotation_jobs
+        (id, kind, purpose, seq, recorded_at, reason, old_keys, new_key, old_slot, target_kms_key, wrapped_before, total)
+    VALUES (
+        job, new_job.kind, new_job.purpose, seq, at, new_job.reason, coalesce(new_job.old_keys, '{}'), new_job.new_key,
+        new_job.old_slot, new_job.target_kms_key, new_job.wrapped_before, new_job.total
+    );
+    RETURN job;
+END
+$$;
+
+-- What became of a job, for the log.
+CREATE FUNCTION pii_vault.note_rotation(own pii_vault.rotation_jobs, step text, reason text, details jsonb) RETURNS bigint
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    RETURN pii_vault.audit_append(
+        pii_vault.audit_lock(), pii_vault.audit_origin(), 'key_rotation', own.id, NULL, NULL, note_rotation.reason, NULL,
+        (jsonb_build_object(
+            'kind', own.kind, 'purpose', own.purpose, 'step', note_rotation.step, 'changed', own.changed,
+            'failed', own.failed
+        ) || note_rotation.details)::json
+    );
+END
+$$;
+
+-- The job, for who may work on it; `locked`: its row, until the transaction ends. A job that was recorded by this very
+-- transaction could still be undone.
+CREATE FUNCTION pii_vault.own_rotation(job uuid, locked boolean) RETURNS pii_vault.rotation_jobs
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+SET lock_timeout = '5s'
+AS $$
+DECLARE
+    own pii_vault.rotation_jobs;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    IF own_rotation.locked THEN
+        PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = own_rotation.job FOR UPDATE;
+    END IF;
+    SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = own_rotation.job;
+    IF own.id IS NULL OR own.recorded_by = pg_current_xact_id_if_assigned() THEN
+        RAISE 'no committed rotation of this id' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
+    END IF;
+    PERFORM pii_vault.require_member(pii_vault.rotation_role(own));
+    RETURN own;
+END
+$$;
+
+-- Why nothing is handed out for a job at this moment; NULL where it is. As redrive_refusal, but for age: a rotation may
+-- take days.
+CREATE FUNCTION pii_vault.rotation_refusal(own pii_vault.rotation_jobs) RETURNS pii_vault.access_refusal
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    IF own.armed_by IS NULL OR own.armed_by IS NOT DISTINCT FROM pg_current_xact_id_if_assigned() THEN
+        RETURN 'not_armed';
+    END IF;
+    -- In a dump that was restored elsewhere the position means nothing: armed again, it does.
+    IF (own.armed_at_lsn <= pg_current_wal_flush_lsn()) IS NOT TRUE THEN
+        RETURN 'not_durable';
+    END IF;
+    IF (SELECT p.checkpoints FROM pii_vault.access_policy AS p ORDER BY p.seq DESC LIMIT 1) = 'required'
+        AND NOT EXISTS (SELECT FROM pii_vault.checkpoints AS c WHERE c.seq >= own.seq)
+    THEN
+        RETURN 'no_checkpoint';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Every function that hands out or changes rows of a job begins with it. It does not lock the job: that comes after the
+-- rows, and its transaction is not to make others wait.
+CREATE FUNCTION pii_vault.working_rotation(job uuid, kind pii_vault.rotation_kind) RETURNS pii_vault.rotation_jobs
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(working_rotation.job, false);
+    refusal constant pii_vault.access_refusal := pii_vault.rotation_refusal(own);
+BEGIN
+    IF own.kind <> working_rotation.kind THEN
+        RAISE 'the rotation is of another kind' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
+    END IF;
+    IF refusal IS NOT NULL THEN
+        RAISE 'nothing is handed out for this rotation: %', refusal
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
+    END IF;
+    RETURN own;
+END
+$$;
+
+-- The second, and each runner's first: what was paused goes on.
+CREATE FUNCTION pii_vault.arm_rotation(job uuid, runner uuid) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(arm_rotation.job, true);
+BEGIN
+    IF own.step = 'done' THEN
+        RETURN;
+    END IF;
+    UPDATE pii_vault.rotation_jobs AS j
+    SET armed_at_lsn = pg_current_wal_insert_lsn(), armed_by = pg_current_xact_id(), paused = false
+    WHERE j.id = own.id;
+    INSERT INTO pii_vault.rotation_runners (job, runner) VALUES (own.id, arm_rotation.runner)
+    ON CONFLICT ON CONSTRAINT rotation_runners_pkey DO UPDATE SET seen_at = clock_timestamp();
+    IF own.paused THEN
+        PERFORM pii_vault.note_rotation(own, 'resume', NULL, '{}');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.arm_rotation IS
+    'The second, after the record is committed: makes a runner known, and the job go on. Commit before you claim';
+
+-- What is left to do of a job, as a condition on the table of its rows or keys. All of it is the owner's own words.
+CREATE FUNCTION pii_vault.rotation_source(own pii_vault.rotation_jobs, OUT relation text, OUT condition text)
+LANGUAGE sql IMMUTABLE
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT CASE own.kind
+            WHEN 'kek' THEN format(
+                '(SELECT k.*, (k.created_at AT TIME ZONE ''UTC'')::date AS create_date, k.id AS event_id FROM pii_vault.%I AS k)',
+                CASE own.purpose WHEN 'data' THEN 'data_keys' WHEN 'token' THEN 'token_keys' ELSE 'dead_letter_keys' END
+            )
+            ELSE 'pii_vault.login_events'
+        END,
+        CASE own.kind
+            WHEN 'kek' THEN format(
+                '(e.state <> ''retired'' AND (e.kms_key <> %L OR e.wrapped_at < %L::timestamptz IS TRUE))',
+                own.target_kms_key, own.wrapped_before
+            )
+            WHEN 'data-key' THEN format('e.data_key_id = ANY (%L::uuid[])', own.old_keys)
+            ELSE format(
+                'e.%I IS %s NULL',
+                -- Filled is the new key's slot, emptied the old one's; a rotation that is rolled back empties the new one's.
+                CASE WHEN (own.old_slot = 'a') = (own.step = 'emptying' AND NOT own.rolled_back)
+                    THEN 'token_key_a' ELSE 'token_key_b' END,
+                CASE WHEN own.step = 'emptying' THEN 'NOT' ELSE '' END
+            )
+        END
+$$;
+
+-- Hands out the next `most` rows or keys, those beyond the first position up to the second: to this runner alone, in this
+-- pass. Looks at some thousands at a time, so none may be among them. NULL positions: see step and paused.
+CREATE FUNCTION pii_vault.claim_rotation(job uuid, runner uuid, most integer)
+RETURNS TABLE (
+    step pii_vault.rotation_step, paused boolean, after_day date, after_id uuid, through_day date, through_id uuid,
+    page_rows bigint, total bigint, changed bigint, failed bigint
+)
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+SET "DateStyle" = 'ISO, YMD'
+AS $$
+#variable_conflict use_column
+DECLARE
+    own pii_vault.rotation_jobs := pii_vault.own_rotation(claim_rotation.job, true);
+    refusal pii_vault.access_refusal;
+    source record;
+    is_left boolean;
+BEGIN
+    IF own.paused OR own.step IN ('filled', 'cut_over', 'done') THEN
+        RETURN QUERY SELECT own.step, own.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
+            own.total, own.changed, own.failed;
+        RETURN;
+    END IF;
+    refusal := pii_vault.rotation_refusal(own);
+    IF refusal IS NOT NULL THEN
+        RAISE 'nothing is handed out for this rotation: %', refusal
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
+    END IF;
+    SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
+    after_day := coalesce(own.cursor_day, '-infinity');
+    after_id := coalesce(own.cursor_id, '00000000-0000-0000-0000-000000000000');
+    -- What was found wanting is not handed out again, but it does not hold a page up either.
+    EXECUTE format(
+        'WITH scanned AS (
+             SELECT e.create_date, e.event_id, %s AS is_left FROM %s AS e
+             WHERE e.create_date >= $1 AND (e.create_date, e.event_id) > ($1, $2)
+             ORDER BY e.create_date, e.event_id LIMIT $3
+         ), counted AS (
+             SELECT s.create_date, s.event_id,
+                 count(*) FILTER (WHERE s.is_left) OVER (ORDER BY s.create_date, s.event_id) AS found
+             FROM scanned AS s
+         )
+         SELECT c.create_date, c.event_id, c.found FROM counted AS c WHERE c.found <= $4
+         ORDER BY c.create_date DESC, c.event_id DESC LIMIT 1',
+        source.condition, source.relation
+    ) INTO through_day, through_id, page_rows
+    USING after_day, after_id, greatest(claim_rotation.most, 1) * 10 + 5000, greatest(claim_rotation.most, 1);
+    page_rows := coalesce(page_rows, 0);
+    IF through_day IS NULL THEN
+        EXECUTE format(
+            'SELECT EXISTS (SELECT FROM %s AS e WHERE %s AND NOT EXISTS (
+                 SELECT FROM pii_vault.rotation_failures AS f
+                 WHERE f.job = $1 AND f.day = e.create_date AND f.id = e.event_id AND f.why <> ''token_mismatch''))',
+            source.relation, source.condition
+        ) INTO is_left USING own.id;
+        after_day := NULL;
+        after_id := NULL;
+        IF is_left THEN
+            own.pass := own.pass + 1;
+        ELSIF own.kind = 'token-key' AND own.step = 'work' THEN
+            own.step := 'filled';
+        ELSE
+            own.step := 'done';
+        END IF;
+    END IF;
+    UPDATE pii_vault.rotation_jobs AS j
+    SET cursor_day = through_day, cursor_id = through_id, pass = own.pass, step = own.step, worked_at = clock_timestamp(),
+        ended_at = CASE WHEN own.step = 'done' THEN clock_timestamp() END
+    WHERE j.id = own.id;
+    UPDATE pii_vault.rotation_runners AS r SET seen_at = clock_timestamp()
+    WHERE r.job = own.id AND r.runner = claim_rotation.runner;
+    IF own.step IN ('filled', 'done') THEN
+        DELETE FROM pii_vault.rotation_runners AS r WHERE r.job = own.id;
+        PERFORM pii_vault.note_rotation(own, own.step::text, NULL, '{}');
+    END IF;
+    RETURN QUERY SELECT own.step, own.paused, after_day, after_id, through_day, through_id, page_rows,
+        own.total, own.changed, own.failed;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.claim_rotation IS 'The third, again and again, each committed: the next rows or keys to work on';
+
+-- The fourth, in the transaction that changed them: what became of a page.
+CREATE FUNCTION pii_vault.settle_rotation(
+    job uuid, runner uuid, changed bigint, days date[], ids uuid[], keys uuid[], failures pii_vault.rotation_failure[]
+)
+RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(settle_rotation.job, true);
+    noted bigint;
+BEGIN
+    IF settle_rotation.changed < 0 OR cardinality(days) <> cardinality(ids) OR cardinality(keys) <> cardinality(ids)
+        OR cardinality(failures) <> cardinality(ids)
+    THEN
+        RAISE 'this is no outcome of a page' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO pii_vault.rotation_failures (job, day, id, key_id, why)
+    SELECT own.id, f.day, f.id, f.key_id, f.why
+    FROM unnest(settle_rotation.days, settle_rotation.ids, settle_rotation.keys, settle_rotation.failures)
+        AS f (day, id, key_id, why)
+    ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS noted = ROW_COUNT;
+    UPDATE pii_vault.rotation_jobs AS j
+    SET changed = j.changed + settle_rotation.changed, failed = j.failed + noted, worked_at = clock_timestamp()
+    WHERE j.id = own.id;
+    UPDATE pii_vault.rotation_runners AS r SET seen_at = clock_timestamp()
+    WHERE r.job = own.id AND r.runner = settle_rotation.runner;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.settle_rotation IS
+    'The fourth, in one transaction with the changes: how many rows or keys were changed, and which are passed over and why';
+
+-- By an operator; runners stop before their next page.
+CREATE FUNCTION pii_vault.pause_rotation(job uuid, reason text) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(pause_rotation.job, true);
+BEGIN
+    IF own.paused OR own.step = 'done' THEN
+        RETURN;
+    END IF;
+    UPDATE pii_vault.rotation_jobs AS j SET paused = true WHERE j.id = own.id;
+    PERFORM pii_vault.note_rotation(own, 'pause', left(pause_rotation.reason, 1000), '{}');
+END
+$$;
+COMMENT ON FUNCTION pii_vault.pause_rotation IS 'Makes all runners of a job stop before their next page';
+
+-- A runner that is told to stop; the last one pauses the job.
+CREATE FUNCTION pii_vault.leave_rotation(job uuid, runner uuid) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(leave_rotation.job, true);
+BEGIN
+    DELETE FROM pii_vault.rotation_runners AS r WHERE r.job = own.id AND r.runner = leave_rotation.runner;
+    IF own.step IN ('work', 'emptying') AND NOT own.paused AND NOT EXISTS (
+        SELECT FROM pii_vault.rotation_runners AS r
+        WHERE r.job = own.id AND r.seen_at > clock_timestamp() - interval '1 minute'
+    ) THEN
+        UPDATE pii_vault.rotation_jobs AS j SET paused = true WHERE j.id = own.id;
+        PERFORM pii_vault.note_rotation(own, 'pause', NULL, '{}');
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.leave_rotation IS 'A runner goes; the job pauses where it was the last one seen';
+
+REVOKE EXECUTE ON FUNCTION
+    pii_vault.rotation_role, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
+    pii_vault.rotation_refusal, pii_vault.working_rotation, pii_vault.arm_rotation, pii_vault.rotation_source,
+    pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
+    pii_vault.leave_rotation
+    TO pii_vault_rewrap, pii_vault_reseal;
