@@ -22,7 +22,7 @@
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`patience`]: waiting for a service that is away
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`unmask`], [`lookup`], [`audit`], [`notary`], [`init`], [`retention`], [`doctor`]: the use cases, which do
+//! - [`etl`], [`unmask`], [`lookup`], [`key_rotation`], [`audit`], [`notary`], [`init`], [`retention`], [`doctor`]: the use cases, which do
 //!   not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
@@ -37,6 +37,7 @@ pub mod doctor;
 pub mod domain;
 pub mod etl;
 pub mod init;
+pub mod key_rotation;
 pub mod keyring;
 pub mod lookup;
 pub mod notary;

@@ -10,6 +10,7 @@ mod escaped;
 mod etl;
 mod exit;
 mod init;
+mod key_rotation;
 mod logging;
 mod lookup;
 mod output;
@@ -40,6 +41,7 @@ Examples:
   pii-vault lookup ip --reason TEXT --case ID < addresses.txt    the tokens of values
   pii-vault access list --state pending   requests that wait for an approval
   pii-vault unmask --user-id 42 --reason 'fraud report' --case C-17
+  pii-vault key-rotation status           the keys, what is under each, and rotations under way
   pii-vault audit verify                  whether the log is what was recorded
   pii-vault audit report --month 2026-11  who read what, and why, for an auditor
   pii-vault audit notary --sink s3://…    sign the audit log as it grows, with copies elsewhere
@@ -94,6 +96,9 @@ enum Command {
     Access(access::Command),
     /// Open the originals of a case, recorded before anything is read
     Unmask(unmask::Args),
+    /// Rotate the keys of the vault while it is in use
+    #[command(subcommand)]
+    KeyRotation(key_rotation::Command),
     /// Look after partitions, and delete what has been kept for long enough
     Retention(retention::Args),
     /// The record of who did what, and why: read it, verify it, make it evidence
@@ -120,6 +125,7 @@ pub fn main() -> ExitCode {
             Command::Lookup(args) => lookup::run(args, cli.output).await,
             Command::Access(command) => access::run(command, cli.output).await,
             Command::Unmask(args) => unmask::run(args, cli.output).await,
+            Command::KeyRotation(command) => key_rotation::run(command, cli.output).await,
             Command::Retention(args) => retention::run(args, cli.output).await,
             Command::Audit(command) => audit::run(command, cli.output).await,
             Command::Doctor(args) => doctor::run(args, cli.output).await,

@@ -2,7 +2,8 @@
 
 use crate::domain::audit::Decision;
 use crate::domain::{
-    AccessRefusal, AccessState, CheckpointPolicy, Field, KeyState, Member, Reason, TokenSlot, Verdict,
+    AccessRefusal, AccessState, CheckpointPolicy, Field, KeyState, Member, Purpose, Reason, RotationFailure,
+    RotationKind, RotationStep, TokenSlot, Verdict,
 };
 
 /// The SQL side: a marker type for each enum.
@@ -32,6 +33,10 @@ pub(super) mod sql {
         CheckpointPolicy = "checkpoint_policy",
         OpenFailure = "open_failure",
         AuditDecision = "audit_decision",
+        KeyPurpose = "key_purpose",
+        RotationKind = "rotation_kind",
+        RotationStep = "rotation_step",
+        RotationFailure = "rotation_failure",
     );
 }
 
@@ -75,3 +80,7 @@ sql_enum!(AccessState = AccessState, AccessStateProxy, AccessState::name);
 sql_enum!(Verdict = AccessVerdict, VerdictProxy, Verdict::name);
 sql_enum!(CheckpointPolicy = CheckpointPolicy, CheckpointPolicyProxy, CheckpointPolicy::name);
 sql_enum!(Reason = DeadLetterReason, ReasonProxy, Reason::code);
+sql_enum!(Purpose = KeyPurpose, PurposeProxy, Purpose::name);
+sql_enum!(RotationKind = RotationKind, RotationKindProxy, RotationKind::name);
+sql_enum!(RotationStep = RotationStep, RotationStepProxy, RotationStep::name);
+sql_enum!(RotationFailure = RotationFailure, RotationFailureProxy, RotationFailure::name);

@@ -24,6 +24,7 @@ pub mod migrations;
 pub mod months;
 pub mod receipts;
 pub mod redrive;
+pub mod rotation;
 mod schema;
 pub mod sealing_keys;
 pub mod token_keys;

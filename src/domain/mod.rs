@@ -20,6 +20,7 @@ mod json_object;
 mod login_event;
 mod month;
 mod refusal;
+mod rotation;
 mod state;
 mod terminal;
 
@@ -35,5 +36,6 @@ pub use id::{EventId, KeyId, VaultId};
 pub use login_event::LoginEvent;
 pub use month::Month;
 pub use refusal::{Member, Reason, Refusal};
+pub use rotation::{RotationFailure, RotationKind, RotationStep};
 pub use state::{KeyState, Purpose, TokenSlot};
 pub use terminal::drives_terminal;

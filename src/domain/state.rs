@@ -39,7 +39,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The word in the encryption context.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Data, Self::Token, Self::DeadLetter];
+
+    /// The word in SQL and in the encryption context.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -62,7 +62,7 @@ impl Counts {
             Action::Policy => counts.policies = 1,
             Action::Redrive => counts.redrives = 1,
             Action::UnmaskPage | Action::LookupTokens | Action::RedrivePage => {}
-            Action::Init | Action::Other(_) => counts.others = 1,
+            Action::Init | Action::KeyRotation | Action::Other(_) => counts.others = 1,
         }
         counts
     }

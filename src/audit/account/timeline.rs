@@ -104,6 +104,7 @@ fn what(details: &Details) -> String {
             format!("{}: {}", lookup.field.map_or("?", Field::name), many(lookup.values, "value"))
         }
         Details::Redrive(redrive) => so_many(redrive.rows, "dead letter"),
+        Details::Rotation(rotation) => format!("{}: {}", rotation.kind, rotation.step),
         Details::Tokens(_) | Details::RedrivePage(_) | Details::Unread => String::new(),
     }
 }

@@ -46,6 +46,10 @@ pub enum Role {
     Auditor,
     /// `audit notary`, `audit checkpoint`
     Notary,
+    /// `key-rotation kek`
+    Rewrap,
+    /// `key-rotation data-key`, `key-rotation token-key`
+    Reseal,
 }
 
 impl Role {
@@ -60,6 +64,8 @@ impl Role {
             Self::Approver => Some("pii_vault_approver"),
             Self::Auditor => Some("pii_vault_auditor"),
             Self::Notary => Some("pii_vault_notary"),
+            Self::Rewrap => Some("pii_vault_rewrap"),
+            Self::Reseal => Some("pii_vault_reseal"),
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Action {
     Redrive,
     /// What became of them.
     RedrivePage,
+    /// A key is rotated, or what became of its rotation.
+    KeyRotation,
     /// One that this version does not know, by its word.
     Other(String),
 }
@@ -42,7 +44,7 @@ pub enum Decision {
 
 impl Action {
     /// All that this version knows.
-    pub const KNOWN: [Self; 13] = [
+    pub const KNOWN: [Self; 14] = [
         Self::Init,
         Self::Policy,
         Self::AccessRequest,
@@ -56,6 +58,7 @@ impl Action {
         Self::LookupTokens,
         Self::Redrive,
         Self::RedrivePage,
+        Self::KeyRotation,
     ];
 
     /// The word in SQL, in the hash and in JSON.
@@ -75,6 +78,7 @@ impl Action {
             Self::LookupTokens => "lookup_tokens",
             Self::Redrive => "redrive",
             Self::RedrivePage => "redrive_page",
+            Self::KeyRotation => "key_rotation",
             Self::Other(name) => name,
         }
     }

@@ -33,6 +33,8 @@ pub enum Details {
     Redrive(Redrive),
     /// Of [`Action::RedrivePage`].
     RedrivePage(RedrivePage),
+    /// Of [`Action::KeyRotation`].
+    Rotation(Rotation),
     /// Of an action that this version does not know.
     Unread,
 }
@@ -200,6 +202,17 @@ pub struct RedrivePage {
     pub unopened: Vec<i64>,
 }
 
+/// A rotation of keys, or what became of it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Rotation {
+    /// `kek`, `data-key` or `token-key`.
+    pub kind: String,
+    /// `data`, `token` or `dead-letter`.
+    pub purpose: String,
+    /// `start`, or what was done: `pause`, `resume`, `filled`, `cut_over`, `roll_back`, `finish`, `retire`, `done`, …
+    pub step: String,
+}
+
 impl Selector {
     /// How many values it names; days are none.
     #[must_use]
@@ -228,6 +241,7 @@ impl Details {
             Action::LookupTokens => Self::Tokens(read(text)?),
             Action::Redrive => Self::Redrive(read(text)?),
             Action::RedrivePage => Self::RedrivePage(read(text)?),
+            Action::KeyRotation => Self::Rotation(read(text)?),
             Action::Other(_) => Self::Unread,
         })
     }

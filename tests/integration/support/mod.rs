@@ -80,6 +80,9 @@ pub(crate) enum Who {
     Lookup,
     Auditor,
     Notary,
+    /// Services that rotate keys.
+    Rewrap,
+    Reseal,
     /// No role and no right.
     Nobody,
 }
@@ -104,6 +107,8 @@ impl Who {
             Self::Lookup => Some("pii_vault_lookup"),
             Self::Auditor => Some("pii_vault_auditor"),
             Self::Notary => Some("pii_vault_notary"),
+            Self::Rewrap => Some("pii_vault_rewrap"),
+            Self::Reseal => Some("pii_vault_reseal"),
         }
     }
 }
@@ -161,6 +166,8 @@ impl World {
             Who::Lookup,
             Who::Auditor,
             Who::Notary,
+            Who::Rewrap,
+            Who::Reseal,
         ] {
             world.make_login(who).await;
         }

@@ -1,0 +1,128 @@
+//! What `run` of each kind has in common: its flags, its bar, its summary.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::cli::config::{count, duration};
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::{self, OutputFormat};
+use crate::cli::progress;
+use crate::cli::refusal::refused;
+use crate::cli::signals::stop_on_signal;
+use crate::db::Pool;
+use crate::db::rotation::Counts;
+use crate::domain::RotationStep;
+use crate::key_rotation::{self, Ending, Options, RotationError, Worker};
+
+/// How fast, and how patiently.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Speed")]
+pub(super) struct PaceArgs {
+    /// At most so many a second, e.g. 500/s
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    rate: Option<NonZeroU32>,
+    /// So many in one transaction
+    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    batch: i32,
+    /// So many transactions at once
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count::<64>)]
+    workers: std::num::NonZeroUsize,
+    /// How long KMS or PostgreSQL may be away before the run gives up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    patience: Duration,
+}
+
+impl PaceArgs {
+    pub(super) fn options(&self) -> Options {
+        Options { batch: self.batch, workers: self.workers.get(), rate: self.rate, patience: self.patience }
+    }
+
+    /// A connection for each worker, and one to spare.
+    pub(super) fn connections(&self) -> u32 {
+        u32::try_from(self.workers.get()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+/// Runs a recorded job until it ends, with a bar, and says how it ended. `things` are what is counted.
+pub(super) async fn drive<W: Worker>(
+    pool: &Pool,
+    job: Uuid,
+    worker: W,
+    options: Options,
+    things: &'static str,
+    format: OutputFormat,
+) -> anyhow::Result<ExitStatus> {
+    let stop = stop_on_signal()?;
+    let began = Instant::now();
+    let line = progress::count(0, things);
+    let ended = key_rotation::run(pool, job, worker, options, &stop, move |counts: Counts| {
+        line.set_length(counts.total.max(counts.changed + counts.failed));
+        line.set_position(counts.changed + counts.failed);
+        line.set_message(format!("{:.0}/s", line.per_sec()));
+    })
+    .await;
+    line.finish_and_clear();
+    match ended {
+        Ok((ending, counts)) => {
+            let summary = Summary::new(job, ending, counts, things, began.elapsed());
+            output::result(format, &summary, &summary)?;
+            Ok(if counts.failed > 0 { ExitStatus::IntegrityBroken } else { ExitStatus::Done })
+        }
+        Err(RotationError::Db(error)) if error.refusal().is_some() => {
+            let Some(refusal) = error.refusal() else { return Err(error.into()) };
+            refused(refusal, format)
+        }
+        Err(error) => Err(error).context("the rotation stopped; what is done stays done, run it again to go on"),
+    }
+}
+
+#[derive(Serialize)]
+struct Summary {
+    job: Uuid,
+    ended: &'static str,
+    total: u64,
+    changed: u64,
+    failed: u64,
+    seconds: f64,
+    #[serde(skip)]
+    things: &'static str,
+}
+
+impl Summary {
+    fn new(job: Uuid, ending: Ending, counts: Counts, things: &'static str, took: Duration) -> Self {
+        let ended = match ending {
+            Ending::Reached(RotationStep::Filled) => "filled",
+            Ending::Reached(RotationStep::CutOver) => "cut over",
+            Ending::Reached(_) => "done",
+            Ending::Paused => "paused",
+            Ending::Stopped => "stopped",
+        };
+        let Counts { total, changed, failed } = counts;
+        Self { job, ended, total, changed, failed, seconds: took.as_secs_f64(), things }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, ended, total, changed, failed, things, seconds } = self;
+        writeln!(f, "{ended:<18}{changed} of {total} {things} changed, {seconds:.1} s")?;
+        if *failed > 0 {
+            writeln!(f, "passed over       {failed}: pii-vault key-rotation status --job {job} lists them")?;
+        }
+        writeln!(f, "job               {job}")?;
+        if matches!(*ended, "paused" | "stopped") {
+            writeln!(f, "next              run the same command again to go on")?;
+        }
+        Ok(())
+    }
+}
+
+/// `500` or `500/s`.
+fn rate(text: &str) -> Result<NonZeroU32, &'static str> {
+    text.strip_suffix("/s").unwrap_or(text).parse().map_err(|_| "a rate is a whole number from 1, like 500 or 500/s")
+}

@@ -1,0 +1,153 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, instrument, warn};
+use uuid::Uuid;
+
+use super::error::RotationError;
+use super::pace::Pace;
+use crate::db::rotation::{self, Counts, Range};
+use crate::db::{DbError, Pool};
+use crate::domain::RotationStep;
+use crate::patience::Patience;
+
+/// How to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Rows or keys of a page, hence of a transaction.
+    pub batch: i32,
+    /// Pages that are worked on at once.
+    pub workers: usize,
+    /// Rows or keys a second, at most.
+    pub rate: Option<NonZeroU32>,
+    /// How long KMS or PostgreSQL may be away before the run gives up.
+    pub patience: Duration,
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The job is at this step: nothing is left to do in the one before it.
+    Reached(RotationStep),
+    /// Somebody paused the job.
+    Paused,
+    /// The run was told to stop. The pages in hand were settled.
+    Stopped,
+}
+
+/// Who works, on what.
+#[derive(Clone)]
+pub struct Hands {
+    /// The job.
+    pub job: Uuid,
+    /// The runner, anew for each run.
+    pub runner: Uuid,
+    /// Connections under the role of the job.
+    pub pool: Pool,
+}
+
+/// What is done to the rows or keys of a page. Done twice to the same page, it changes nothing the second time.
+pub trait Worker: Send + Sync + 'static {
+    /// Changes the rows or keys of `range` that are left to do, and settles them in the same transaction.
+    fn work(&self, hands: &Hands, range: Range) -> impl Future<Output = Result<(), RotationError>> + Send;
+}
+
+/// Works on a recorded job until nothing is left, somebody pauses it, or `stop` is cancelled.
+///
+/// `progress` is called after each claim, with the counts of the whole job. The last counts are returned too.
+///
+/// # Errors
+/// [`RotationError`]. Pages that were settled are done; the same run can be tried again.
+#[instrument(name = "rotation", skip_all, fields(job = %job))]
+pub async fn run<W: Worker>(
+    pool: &Pool,
+    job: Uuid,
+    worker: W,
+    options: Options,
+    stop: &CancellationToken,
+    progress: impl Fn(Counts) + Send + Sync + 'static,
+) -> Result<(Ending, Counts), RotationError> {
+    let hands = Hands { job, runner: Uuid::new_v4(), pool: pool.clone() };
+    let patience = Patience(options.patience);
+    let arm = || async { Ok(rotation::arm(&mut *pool.get().await?, job, hands.runner).await?) };
+    patience.wait_out(RotationError::may_pass, || (), arm).await?;
+    let run = Arc::new(Run {
+        hands: hands.clone(),
+        worker,
+        options,
+        patience,
+        pace: Pace::new(options.rate),
+        stop: stop.child_token(),
+        progress,
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..options.workers.max(1) {
+        workers.spawn(run.clone().work_off());
+    }
+    let mut ended = Ok((Ending::Stopped, Counts::default()));
+    while let Some(joined) = workers.join_next().await {
+        let one = joined.unwrap_or(Err(RotationError::Task));
+        match (&ended, &one) {
+            (Err(_), _) | (Ok((Ending::Reached(_) | Ending::Paused, _)), Ok((Ending::Stopped, _))) => {}
+            _ => ended = one,
+        }
+        if ended.is_err() {
+            run.stop.cancel();
+        }
+    }
+    // What is left of a runner that cannot say so is not seen any more, and that is all.
+    let left: Result<(), DbError> = async { rotation::leave(&mut *pool.get().await?, job, hands.runner).await }.await;
+    if let Err(error) = left {
+        warn!(%error, "the job does not know that this runner has gone");
+    }
+    ended
+}
+
+struct Run<W, P> {
+    hands: Hands,
+    worker: W,
+    options: Options,
+    patience: Patience,
+    pace: Pace,
+    stop: CancellationToken,
+    progress: P,
+}
+
+impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
+    async fn work_off(self: Arc<Self>) -> Result<(Ending, Counts), RotationError> {
+        let Hands { job, runner, pool } = &self.hands;
+        let may_pass = |error: &RotationError| error.may_pass() && !self.stop.is_cancelled();
+        let mut counts = Counts::default();
+        while !self.stop.is_cancelled() {
+            let claim =
+                || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.batch).await?) };
+            let claim = self.patience.wait_out(may_pass, || (), claim).await?;
+            counts = claim.counts;
+            (self.progress)(counts);
+            if claim.paused {
+                return Ok((Ending::Paused, counts));
+            }
+            match claim.range {
+                Some(range) if range.rows > 0 => {
+                    tokio::select! {
+                        () = self.pace.wait(range.rows) => {}
+                        // What was claimed is left for the next pass.
+                        () = self.stop.cancelled() => break,
+                    }
+                    self.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await?;
+                    debug!(rows = range.rows, "settled");
+                }
+                Some(_) => {}
+                None if matches!(claim.step, RotationStep::Work | RotationStep::Emptying) => {
+                    // Others may still have the last pages in hand.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                None => return Ok((Ending::Reached(claim.step), counts)),
+            }
+        }
+        Ok((Ending::Stopped, counts))
+    }
+}
