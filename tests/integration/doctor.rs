@@ -162,7 +162,7 @@ async fn each_fault_of_a_vault_is_found() {
             "INSERT INTO pii_vault.vault SELECT * FROM kept",
         ),
         (
-            "UPDATE pii_vault.token_keys SET state = 'decrypt-only'",
+            "UPDATE pii_vault.token_keys SET state = 'pending'",
             "token-key",
             "fail",
             "0 are active",
@@ -170,12 +170,13 @@ async fn each_fault_of_a_vault_is_found() {
             "UPDATE pii_vault.token_keys SET state = 'active'",
         ),
         (
-            "UPDATE pii_vault.token_keys SET created_at = now() - interval '366 days'",
+            "SET session_replication_role = replica;
+             UPDATE pii_vault.token_keys SET created_at = now() - interval '366 days'",
             "token-key",
             "warn",
             "366 days old",
             0,
-            "UPDATE pii_vault.token_keys SET created_at = now()",
+            "UPDATE pii_vault.token_keys SET created_at = now(); RESET session_replication_role",
         ),
         (keys, "sealing-keys", "warn", "1 of 1", 0, "DELETE FROM pii_vault.data_keys"),
         (&lossy, "durability", "warn", "synchronous_commit", 0, &durable),

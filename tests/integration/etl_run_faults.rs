@@ -139,7 +139,7 @@ async fn a_throttled_kms_is_waited_out() {
 async fn an_altered_token_key_stops_everything() {
     let world = World::vault().await;
     world.send_logins(1).await;
-    world.sql.batch_execute("UPDATE pii_vault.token_keys SET commitment = sha256('forged')").await.unwrap();
+    world.past_triggers("UPDATE pii_vault.token_keys SET commitment = sha256('forged')").await;
     let stopped = world.pii_vault(Who::Ingest, &["etl", "run", "--drain"]).finish().exits(4);
     assert!(stopped.stderr.contains("not the one that was committed to"), "{}", stopped.stderr);
     assert_eq!(world.queue_depth().await, (1, 0));

@@ -45,11 +45,14 @@ async fn the_database_refuses_nonsense_by_itself() {
         ("UPDATE pii_vault.data_keys SET wrapped_key = '\\x00'", "23514"),
         ("UPDATE pii_vault.data_keys SET max_step = 10081", "23514"),
         ("UPDATE pii_vault.data_keys SET state = 'pending'", "23514"),
+        ("UPDATE pii_vault.data_keys SET state = 'retired'", "23514"),
+        ("UPDATE pii_vault.data_keys SET id = gen_random_uuid()", "23514"),
+        ("UPDATE pii_vault.token_keys SET state = 'retired'", "23514"),
         ("INSERT INTO pii_vault.vault (id) VALUES (gen_random_uuid())", "23505"),
         (
             "INSERT INTO pii_vault.token_keys (id, slot, state, wrapped_key, kms_key, commitment) \
              SELECT gen_random_uuid(), 'b', 'active', wrapped_key, kms_key, commitment FROM pii_vault.token_keys",
-            "23505",
+            "23P01",
         ),
     ] {
         assert_eq!(sqlstate(&world.sql, sql).await.as_deref(), Some(code), "{sql}");

@@ -40,7 +40,7 @@ async fn what_was_altered_or_moved_is_told_by_event_and_reason_and_the_rest_come
         key(2, "wrapped_key = set_byte(wrapped_key, 60, get_byte(wrapped_key, 60) # 1)"),
         key(3, "state = 'retired'"),
     ] {
-        assert_eq!(world.sql.execute(&sql, &[]).await.unwrap(), 1, "{sql}");
+        assert_eq!(world.past_triggers(&sql).await, 1, "{sql}");
     }
     let expected: BTreeMap<Uuid, &str> = [
         (1, "not_authentic"),
