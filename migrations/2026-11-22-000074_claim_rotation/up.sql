@@ -7,6 +7,15 @@ AS $$
         ELSE 'pii_vault_reseal' END::name
 $$;
 
+-- Of the keys that a job leaves, in their order. A list may be long, and the log is to hold it to account.
+CREATE FUNCTION pii_vault.key_list_hash(keys uuid[]) RETURNS bytea
+LANGUAGE sql IMMUTABLE
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT sha256(convert_to('pii-vault/v1/keys', 'UTF8') || coalesce(string_agg(uuid_send(k.id), '' ORDER BY k.ordinal), ''))
+    FROM unnest(key_list_hash.keys) WITH ORDINALITY AS k (id, ordinal)
+$$;
+
 -- Records a job, under the lock on the log. Called by the functions of each kind, which have locked what comes before
 -- the log: keys, then rows, then jobs.
 CREATE FUNCTION pii_vault.begin_rotation(new_job pii_vault.rotation_jobs, details jsonb) RETURNS uuid
@@ -20,9 +29,14 @@ DECLARE
 BEGIN
     seq := pii_vault.audit_append(
         at, pii_vault.audit_origin(), 'key_rotation', job, NULL, NULL, new_job.reason, NULL,
-        (jsonb_build_object(
-            'kind', new_job.kind, 'purpose', new_job.purpose, 'step', 'start', 'total', new_job.total
-        ) || begin_rotation.details)::json
+        (begin_rotation.details || jsonb_build_object(
+            'kind', new_job.kind, 'purpose', new_job.purpose, 'step', 'start', 'total', new_job.total,
+            'keys', coalesce(cardinality(new_job.old_keys), 0),
+            'old_keys', CASE WHEN cardinality(new_job.old_keys) <= 1000 THEN to_jsonb(new_job.old_keys) END,
+            'old_keys_sha256', encode(pii_vault.key_list_hash(coalesce(new_job.old_keys, '{}')), 'hex'),
+            'new_key', new_job.new_key, 'old_slot', new_job.old_slot, 'target_kms_key', new_job.target_kms_key,
+            'wrapped_before', (extract(epoch FROM new_job.wrapped_before) * 1000000)::bigint
+        ))::json
     );
     INSERT INTO pii_vault.rotation_jobs
         (id, kind, purpose, seq, recorded_at, reason, old_keys, new_key, old_slot, target_kms_key, wrapped_before, total)
@@ -64,7 +78,12 @@ BEGIN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
     IF own_rotation.locked THEN
-        PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = own_rotation.job FOR UPDATE;
+        BEGIN
+            PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = own_rotation.job FOR UPDATE;
+        EXCEPTION WHEN lock_not_available THEN
+            -- Such as who looks whether anything is left. A runner tries again.
+            RAISE 'another session holds this rotation' USING ERRCODE = 'serialization_failure';
+        END;
     END IF;
     SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = own_rotation.job;
     IF own.id IS NULL OR own.recorded_by = pg_current_xact_id_if_assigned() THEN
@@ -171,6 +190,41 @@ AS $$
         END
 $$;
 
+-- Where a page ends that begins beyond a position: with the `most`-th that is left to do, or after some thousands, of
+-- which none may be. It reads them by the primary key, and stops there. Left to itself the planner sorts the whole table
+-- for each page: it takes the two conditions on the key for independent of each other.
+CREATE FUNCTION pii_vault.rotation_page(
+    relation text, condition text, after_day date, after_id uuid, most integer,
+    OUT through_day date, OUT through_id uuid, OUT page_rows bigint
+)
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+SET max_parallel_workers_per_gather = 0
+SET jit = off
+AS $$
+BEGIN
+    -- What was found wanting is not handed out again, but it does not hold a page up either.
+    EXECUTE format(
+        'WITH scanned AS (
+             SELECT e.create_date, e.event_id, %s AS is_left FROM %s AS e
+             WHERE e.create_date >= $1 AND (e.create_date, e.event_id) > ($1, $2)
+             ORDER BY e.create_date, e.event_id LIMIT $3
+         ), counted AS (
+             SELECT s.create_date, s.event_id,
+                 count(*) FILTER (WHERE s.is_left) OVER (ORDER BY s.create_date, s.event_id) AS found
+             FROM scanned AS s
+         )
+         SELECT c.create_date, c.event_id, c.found FROM counted AS c WHERE c.found <= $4
+         ORDER BY c.create_date DESC, c.event_id DESC LIMIT 1',
+        condition, relation
+    ) INTO through_day, through_id, page_rows
+    USING after_day, after_id, greatest(most, 1) * 10 + 5000, greatest(most, 1);
+END
+$$;
+
 -- Hands out the next `most` rows or keys, those beyond the first position up to the second: to this runner alone, in this
 -- pass. Looks at some thousands at a time, so none may be among them. NULL positions: see step and paused.
 CREATE FUNCTION pii_vault.claim_rotation(job uuid, runner uuid, most integer)
@@ -202,22 +256,8 @@ BEGIN
     SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
     after_day := coalesce(own.cursor_day, '-infinity');
     after_id := coalesce(own.cursor_id, '00000000-0000-0000-0000-000000000000');
-    -- What was found wanting is not handed out again, but it does not hold a page up either.
-    EXECUTE format(
-        'WITH scanned AS (
-             SELECT e.create_date, e.event_id, %s AS is_left FROM %s AS e
-             WHERE e.create_date >= $1 AND (e.create_date, e.event_id) > ($1, $2)
-             ORDER BY e.create_date, e.event_id LIMIT $3
-         ), counted AS (
-             SELECT s.create_date, s.event_id,
-                 count(*) FILTER (WHERE s.is_left) OVER (ORDER BY s.create_date, s.event_id) AS found
-             FROM scanned AS s
-         )
-         SELECT c.create_date, c.event_id, c.found FROM counted AS c WHERE c.found <= $4
-         ORDER BY c.create_date DESC, c.event_id DESC LIMIT 1',
-        source.condition, source.relation
-    ) INTO through_day, through_id, page_rows
-    USING after_day, after_id, greatest(claim_rotation.most, 1) * 10 + 5000, greatest(claim_rotation.most, 1);
+    SELECT p.through_day, p.through_id, p.page_rows INTO through_day, through_id, page_rows
+    FROM pii_vault.rotation_page(source.relation, source.condition, after_day, after_id, claim_rotation.most) AS p;
     page_rows := coalesce(page_rows, 0);
     IF through_day IS NULL THEN
         EXECUTE format(
@@ -245,6 +285,11 @@ BEGIN
     IF own.step IN ('filled', 'done') THEN
         DELETE FROM pii_vault.rotation_runners AS r WHERE r.job = own.id;
         PERFORM pii_vault.note_rotation(own, own.step::text, NULL, '{}');
+    END IF;
+    -- Of the first page NULL: '-infinity' is no day to a client.
+    IF through_day IS NOT NULL THEN
+        after_day := own.cursor_day;
+        after_id := own.cursor_id;
     END IF;
     RETURN QUERY SELECT own.step, own.paused, after_day, after_id, through_day, through_id, page_rows,
         own.total, own.changed, own.failed;
@@ -323,9 +368,9 @@ $$;
 COMMENT ON FUNCTION pii_vault.leave_rotation IS 'A runner goes; the job pauses where it was the last one seen';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.rotation_role, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
+    pii_vault.rotation_role, pii_vault.key_list_hash, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
     pii_vault.rotation_refusal, pii_vault.working_rotation, pii_vault.arm_rotation, pii_vault.rotation_source,
-    pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
+    pii_vault.rotation_page, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
