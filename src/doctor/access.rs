@@ -17,6 +17,7 @@ const EXPECTED: &[&str] = &[
     "EXECUTE on claim_rotation() to pii_vault_rewrap",
     "EXECUTE on covering_checkpoint() to pii_vault_lookup",
     "EXECUTE on covering_checkpoint() to pii_vault_unmask",
+    "EXECUTE on covering_redrive_checkpoint() to pii_vault_redrive",
     "EXECUTE on current_policy() to pii_vault_approver",
     "EXECUTE on current_policy() to pii_vault_auditor",
     "EXECUTE on current_policy() to pii_vault_unmask",

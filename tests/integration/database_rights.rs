@@ -27,6 +27,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function claim_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function closed_case", &[]),
     ("function covering_checkpoint", &["lookup EXECUTE", "unmask EXECUTE"]),
+    ("function covering_redrive_checkpoint", &["redrive EXECUTE"]),
     ("function current_policy", &["approver EXECUTE", "auditor EXECUTE", "unmask EXECUTE"]),
     ("function decide_access", &["approver EXECUTE"]),
     ("function distinct_fields", &[]),
