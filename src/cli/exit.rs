@@ -36,10 +36,7 @@ impl ExitStatus {
         if let Some(NotaryError::Broken(_)) = error.downcast_ref() {
             return Self::IntegrityBroken;
         }
-        if let Some(UnmaskError::Checkpoint { .. }) = error.downcast_ref() {
-            return Self::IntegrityBroken;
-        }
-        if let Some(LookupError::Checkpoint { .. }) = error.downcast_ref() {
+        if is_not_covered(error) {
             return Self::IntegrityBroken;
         }
         match key_error(error) {
@@ -47,6 +44,12 @@ impl ExitStatus {
             _ => Self::Failed,
         }
     }
+}
+
+/// Whether the checkpoint of a record does not verify, whichever command it was.
+fn is_not_covered(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(UnmaskError::Checkpoint(_)))
+        || matches!(error.downcast_ref(), Some(LookupError::Checkpoint(_)))
 }
 
 /// What went wrong with a key, whichever command it was.

