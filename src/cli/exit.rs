@@ -50,6 +50,7 @@ impl ExitStatus {
 fn is_not_covered(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(UnmaskError::Checkpoint(_)))
         || matches!(error.downcast_ref(), Some(LookupError::Checkpoint(_)))
+        || matches!(error.downcast_ref(), Some(EtlError::Checkpoint(_)))
 }
 
 /// What went wrong with a key, whichever command it was.

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use crate::aws::AwsError;
 use crate::crypto::RandomnessError;
+use crate::crypto::checkpoint::NotCovered;
 use crate::db::DbError;
+use crate::domain::AccessRefusal;
 use crate::keyring::KeyringError;
 
 /// How long a run may take to finish what is in flight once it was told to stop.
@@ -20,6 +22,12 @@ pub enum EtlError {
     /// PostgreSQL.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The checkpoint that is to cover the record of a redrive job does not verify.
+    #[error(transparent)]
+    Checkpoint(#[from] NotCovered),
+    /// Policy asks for a checkpoint that covers the record of a redrive job.
+    #[error("no signed checkpoint covers the record yet (no_checkpoint)")]
+    NoCheckpoint,
     /// The operating system.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -43,4 +51,16 @@ pub enum EtlError {
     /// A task of ours panicked.
     #[error("a task ended unexpectedly")]
     Task,
+}
+
+impl EtlError {
+    /// Why nothing is handed out; `None` of another fault.
+    #[must_use]
+    pub fn refusal(&self) -> Option<AccessRefusal> {
+        match self {
+            Self::NoCheckpoint => Some(AccessRefusal::NoCheckpoint),
+            Self::Db(error) => error.refusal(),
+            _ => None,
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod database_secret;
 mod database_tls;
 mod dead_letters;
 mod dead_letters_redrive;
+mod dead_letters_redrive_covered;
 mod dead_letters_redrive_role;
 mod decoder;
 mod doctor;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::dead_letters::reason;
 use crate::aws::{Kms, KmsKeys, client};
-use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
+use crate::cli::config::{CheckpointKeyArgs, DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
@@ -30,8 +30,12 @@ It can be interrupted and run again, and run twice at once.
 The login needs the role pii_vault_redrive. The AWS identity needs kms:Decrypt on the dead-letter
 and token keys, and kms:GenerateDataKey on the data key.
 
+Where policy asks for checkpoints, it waits for the notary to sign what was recorded. With the
+public key, which `pii-vault audit public-key` prints, its signature is verified before a letter is
+opened.
+
 Exit status 4: a letter did not open. It, or its key, was altered or is gone; the others were
-redriven.
+redriven. Or the checkpoint does not verify, and nothing was opened.
 
 Examples:
   pii-vault etl dead-letters redrive --all --dry-run
@@ -54,6 +58,8 @@ pub(in crate::cli) struct Args {
     /// How long KMS or PostgreSQL may be away before the run gives up
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
     patience: Duration,
+    #[command(flatten)]
+    checkpoints: CheckpointKeyArgs,
     // After the others, which would else stand under its heading.
     #[command(flatten)]
     which: Which,
@@ -93,9 +99,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         output::result(format, &counts, &counts)?;
         return Ok(ExitStatus::Done);
     };
+    let checkpoint_key = args.checkpoints.key()?;
     let kms = Kms::new(&client::load().await, KmsKeys::from(args.kms));
     let key_limits = KeyLimits::new(Duration::from_secs(24 * 60 * 60), 1 << 24)?;
-    let options = Options { selection, note, limit: args.limit, patience: args.patience, key_limits };
+    let options = Options { selection, note, limit: args.limit, patience: args.patience, key_limits, checkpoint_key };
     // One is in use at a time, beside one that stores a data key.
     let pool = server.pool(Role::Redrive, 2).await?;
 
@@ -113,9 +120,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     // written.
     let shown = Shown { stopped: stop.is_cancelled(), report };
     let written = output::result(format, &shown, &shown);
-    if let Err(EtlError::Db(error)) = &result
-        && let Some(refusal) = error.refusal()
-    {
+    if let Some(refusal) = result.as_ref().err().and_then(EtlError::refusal) {
         written?;
         return refused(refusal, OutputFormat::Human);
     }

@@ -1,8 +1,10 @@
-//! Dead letters that are events by today's rules: record → fetch → open → parse → protect → store and mark.
+//! Dead letters that are events by today's rules: record → be covered by a checkpoint → fetch → open → parse → protect →
+//! store and mark.
 //!
 //! In place: the event gets the dead letter's own create_date and message id, never a way through the queue, which
-//! would give it a new one. Guaranteed: nothing is opened before a committed record names it; an event is stored in
-//! the one transaction that marks its dead letter, so a run that dies loses and doubles nothing, and two at once do
+//! would give it a new one. Guaranteed: nothing is opened before a committed record names it, and, where policy asks for
+//! checkpoints, before one covers that, which verifies where there is a key for it; an event is stored in the one
+//! transaction that marks its dead letter, so a run that dies loses and doubles nothing, and two at once do
 //! neither; what does not pass or does not open keeps its dead letter; memory holds one page, of 500 letters or some
 //! 8 MiB. Not guaranteed: that a job is worked off to its end; what was recorded and has no outcome may have been
 //! read.
@@ -25,6 +27,8 @@ use super::error::EtlError;
 use super::months::Months;
 use super::outage::Outages;
 use crate::aws::KeyWrapper;
+use crate::crypto::checkpoint::CheckpointKey;
+use crate::db::coverage::{self, Record};
 use crate::db::hold::Hold;
 use crate::db::redrive::{self, JOB_AGE, JOB_ROWS, Position, Selection};
 use crate::db::sealing_keys::Seals;
@@ -49,6 +53,8 @@ pub struct Options {
     pub patience: Duration,
     /// How long one data key is used.
     pub key_limits: KeyLimits,
+    /// What verifies the checkpoints that cover the jobs; `None`: they are not verified.
+    pub checkpoint_key: Option<CheckpointKey>,
 }
 
 /// Redrives the dead letters of a selection, job by job, until none is left that it has not tried, or `stop` is
@@ -156,6 +162,7 @@ impl<W: KeyWrapper> Redrive<W> {
         stop: &CancellationToken,
         progress: &mut impl FnMut(&Report),
     ) -> Result<bool, EtlError> {
+        self.outages.wait_out(may_pass, || self.cover(job)).await?;
         let mut ordinal = 0;
         while !stop.is_cancelled() && job.recorded.elapsed() < JOB_AGE / 2 {
             let page = self.outages.wait_out(may_pass, || self.open_page(job.id, ordinal)).await?;
@@ -179,6 +186,13 @@ impl<W: KeyWrapper> Redrive<W> {
             progress(report);
         }
         Ok(false)
+    }
+
+    /// Before anything is fetched, or what came a moment later would not be verified.
+    async fn cover(&self, job: &Job) -> Result<(), EtlError> {
+        let coverage = coverage::of(&mut *self.pool.get().await?, Record::RedriveJob(job.id)).await?;
+        let holds = coverage.holds(self.vault, job.seq, self.options.checkpoint_key.as_ref())?;
+        holds.then_some(()).ok_or(EtlError::NoCheckpoint)
     }
 
     async fn open_page(&self, job: Uuid, after: i32) -> Result<Option<Page>, EtlError> {
@@ -221,10 +235,12 @@ impl<W: KeyWrapper> Redrive<W> {
 
 /// Whether to wait, for a checkpoint too. Unlike in ingestion, a refusal by PostgreSQL is the end: somebody is there to read it.
 fn may_pass(error: &EtlError) -> bool {
+    if error.refusal() == Some(AccessRefusal::NoCheckpoint) {
+        return true;
+    }
     match error {
         EtlError::Db(error) | EtlError::Key(KeyringError::Db(error)) => {
-            error.refusal() == Some(AccessRefusal::NoCheckpoint)
-                || error.is_transient() && error.fault() != Fault::Refused
+            error.is_transient() && error.fault() != Fault::Refused
         }
         EtlError::Key(error) => error.is_transient(),
         _ => false,
