@@ -93,6 +93,8 @@ pub struct Selection {
     pub states: Vec<AccessState>,
     /// For this case.
     pub case_id: Option<String>,
+    /// The latest so many.
+    pub limit: Option<u32>,
 }
 
 /// Asks for a grant; the id of the request, or why it was refused.
@@ -182,11 +184,12 @@ pub async fn list(conn: &mut Connection, selection: &Selection) -> Result<Vec<Ac
         "SELECT * FROM pii_vault.list_access() AS g \
          WHERE ($1 IS NULL OR g.id = $1) AND (cardinality($2) = 0 OR g.state = ANY ($2)) \
              AND ($3 IS NULL OR g.case_id = $3) \
-         ORDER BY g.requested_at DESC, g.id",
+         ORDER BY g.requested_at DESC, g.id LIMIT $4",
     )
     .bind::<Nullable<SqlUuid>, _>(selection.id)
     .bind::<Array<sql::AccessState>, _>(&selection.states)
     .bind::<Nullable<Text>, _>(selection.case_id.as_deref())
+    .bind::<Nullable<BigInt>, _>(selection.limit.map(i64::from))
     .load(conn)
     .await
     .map_err(DbError::during("listing grants"))

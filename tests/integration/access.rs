@@ -194,6 +194,11 @@ async fn officers_see_their_own_and_no_text_drives_a_terminal() {
         let refused = world.access(who, &["list"]).exits(1);
         assert!(refused.stderr.contains("none of the roles pii_vault_approver, "), "{}", refused.stderr);
     }
+    for (args, cases) in [(["--limit", "1"].as_slice(), ["C2"].as_slice()), (&["--all"], &["C2", "C-'1"])] {
+        let latest = world.access(Who::Approver, &[&["list"], args].concat()).done().json();
+        let told: Vec<_> = latest.as_array().unwrap().iter().map(|grant| grant["case"].as_str().unwrap()).collect();
+        assert_eq!(told, cases);
+    }
     let listed = world.access(Who::Approver, &["list", "--case", "C-'1", "--state", "pending"]).done().json();
     assert_eq!(listed[0]["reason"], hostile);
     let human = world.pii_vault(Who::Approver, &["access", "list"]).finish().done().stdout;

@@ -32,6 +32,12 @@ pub(in crate::cli) struct Args {
     /// Only those for this case
     #[arg(long, value_name = "ID")]
     case: Option<String>,
+    /// The most to list: the latest
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// List all
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
     #[command(flatten)]
     database: DatabaseArgs,
 }
@@ -39,7 +45,8 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let roles = [Role::Approver, Role::Auditor, Role::Unmask];
     let mut conn = args.database.server()?.connect_as_first(&roles).await?;
-    let selection = Selection { id: None, states: args.state, case_id: args.case };
+    let selection =
+        Selection { id: None, states: args.state, case_id: args.case, limit: (!args.all).then_some(args.limit) };
     let grants = access_grants::list(&mut conn, &selection).await?;
     let listed = Listed(grants.into_iter().map(Shown::try_from).collect::<Result<_, _>>()?);
     output::result(format, &listed, &listed)?;
