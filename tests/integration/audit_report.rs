@@ -98,9 +98,11 @@ async fn what_was_done_is_told_by_case_and_by_month() {
 async fn a_read_of_the_program_is_told_with_what_came_of_it_and_without_originals() {
     let world = World::vault().await;
     world.set_policy(100).await;
-    let ids = world.send([login(1).to_string(), login(2).to_string()]).await;
+    world.send([login(1).to_string(), login(2).to_string()]).await;
     world.drain(&[]);
-    let run = world.unmask(&["--event-id", &ids[0].to_string(), "--event-id", &ids[1].to_string()]).done();
+    let tokens: Vec<_> = world.opened_events().await.into_values().map(|event| event.ip_token).collect();
+    let by = ["--user-id", "user-1", "--user-id", "user-2", "--masked-ip", &tokens[0], "--masked-ip", &tokens[1]];
+    let run = world.unmask(&by).done();
     world.pii_vault(Who::Notary, &["audit", "checkpoint"]).finish().done();
     let key = Page::new(&world, "key.pem");
     std::fs::write(&key.0, world.pii_vault(Who::Auditor, &["audit", "public-key"]).finish().done().stdout).unwrap();
@@ -109,7 +111,8 @@ async fn a_read_of_the_program_is_told_with_what_came_of_it_and_without_original
         assert_eq!(counts(&told.summary(), &["reads", "rows_opened", "values_opened"]), [1, 2, 4]);
         assert!(told.stdout.contains(run.summary()["receipt"].as_str().unwrap()) || format == "markdown");
         assert!(told.stdout.contains("All their signatures verify"), "{}", told.stdout);
-        for original in ["10.0.0.1", "device-1", "user-1"] {
+        // Nor what was selected.
+        for original in ["10.0.0.1", "device-1", "user-1", &tokens[0]] {
             assert!(!told.stdout.contains(original), "{original}");
         }
     }

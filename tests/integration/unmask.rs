@@ -84,8 +84,12 @@ async fn each_selector_alone_and_all_together() {
         unmask(&[&either, ["--user-id", "user-102", "--event-id", &two].as_slice()].concat()),
         all(&|number| number == 102)
     );
+    assert_eq!(unmask(&[&either, ["--user-id", "user-102"].as_slice()].concat()), all(&|number| number == 102));
+    assert_eq!(unmask(&[&either, ["--event-id", &two].as_slice()].concat()), all(&|number| number == 102));
+    assert_eq!(unmask(&["--masked-ip", ip, "--masked-device-id", other]), BTreeSet::new());
     assert_eq!(unmask(&["--masked-ip", ip, "--user-id", "user-2"]), BTreeSet::new());
     assert_eq!(unmask(&["--user-id", "user-7", "--since", "2999-01-01"]), BTreeSet::new());
+    assert_eq!(unmask(&["--user-id", "user-7", "--until", "2000-01-01"]), BTreeSet::new());
     assert_eq!(unmask(&["--event-id", &one, "--until", "2000-01-01"]), BTreeSet::new());
 }
 
@@ -137,6 +141,8 @@ async fn a_grant_is_charged_before_what_may_be_opened_alone_and_a_named_one_alon
     let grant = world.grant("ip,device_id", "C-1", 2).await.to_string();
     assert_eq!(world.unmask(&["--event-id", &one]).done().summary()["grant"], grant);
     assert_eq!(world.unmask(&["--event-id", &two]).done().summary()["grant"], Value::Null);
+    // Alone, there would be enough.
+    world.set_policy(100).await;
     assert_eq!(world.unmask(&["--event-id", &two, "--grant", &grant]).exits(3).json()["refused"], "used_up");
     let unknown = Uuid::new_v4().to_string();
     assert_eq!(world.unmask(&["--event-id", &two, "--grant", &unknown]).exits(3).json()["refused"], "unknown_grant");

@@ -140,6 +140,9 @@ async fn a_renamed_login_has_no_receipt_and_whoever_gets_its_name_has() {
     let id = &world.id;
     world.sql.batch_execute(&format!("ALTER ROLE officer_{id} RENAME TO once_{id}")).await.unwrap();
     assert_eq!(fetch(&officer, receipt).await, refused(DENIED));
+    world.make_login(Who::Officer).await;
+    assert_eq!(fetch(&world.connect(Who::Officer).await, receipt).await, Ok(3));
+    assert_eq!(fetch(&officer, receipt).await, refused(DENIED));
     // Nor do its own functions know a login that is gone.
     world.sql.batch_execute(&format!("DROP ROLE once_{id}")).await.unwrap();
     assert!(fetch(&officer, receipt).await.is_err());
