@@ -24,6 +24,8 @@
 //! copy may be left by another notary, or by this one before it lost its connection. (The program waits for the disk
 //! before it takes the lock, and signs no entry that it had not seen before it waited: what others do meanwhile is
 //! either before that entry or not signed in this turn.)
+//!
+//! The rotations of keys are a model of their own: `rotation`.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -39,6 +41,7 @@ mod flaw;
 mod notary;
 mod properties;
 mod protocol;
+mod rotation;
 mod state;
 
 use std::collections::BTreeSet;
