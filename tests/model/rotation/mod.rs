@@ -9,9 +9,9 @@
 //!   starting anew. Its insert, commit and acknowledgement; redeliveries; batches without end, for events are deleted.
 //! - Runners: fetch, `hold_keys`, a compared UPDATE, commit. A page may be stored ages after it was fetched, by a runner
 //!   that outlived its job; two may have the same row; which row comes next is anybody's guess.
-//! - The administrator, who takes any step that the states of the keys permit: `run`, CHECK, VALIDATE, cut-over, roll
-//!   back and again, `finish`, or the new key given up, `retire`, the next rotation, and data keys beside them. One change
-//!   at a time: the lock on the keys sees to that.
+//! - The administrator, who takes any step that the states of the keys permit: `run`, CHECK, VALIDATE, cut-over and back,
+//!   and again; `finish`, or the new key given up; `retire`, the next rotation, and data keys beside them. One change at a
+//!   time: the lock on the keys sees to that.
 //! - The CHECK binds every new version of a row once it is there, and gets there when nobody writes. The view is read as
 //!   it is now, of rows as they were when the snapshot was taken.
 //! - Readers, everywhere: what a statement at this moment would show is asked of every state.

@@ -106,7 +106,7 @@ pub(crate) enum Change {
     CutOver,
     Rollback,
     /// Takes the token key out of use that the view does not show: once cut over, `token-key finish`; before that, or
-    /// rolled back, it gives up the new key. Behind DROP of the CHECK.
+    /// once the view is back, the end of `token-key rollback`. Behind DROP of the CHECK.
     TakeOut,
     RetireToken(usize),
     /// `data-key run`, for one key.
