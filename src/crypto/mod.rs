@@ -21,6 +21,7 @@ mod commitment;
 pub mod hex;
 mod open_error;
 mod ratchet;
+pub mod restore;
 mod sealed;
 mod secret_key;
 mod text_block;

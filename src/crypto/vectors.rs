@@ -19,7 +19,7 @@ const JSON: &str = include_str!("../../keys/vectors.json");
 const FORMAT_PAGE: &str = include_str!("../../keys/FORMAT.md");
 
 /// How many vectors each array has, so that none is passed over.
-const COUNTS: [(&str, usize); 16] = [
+const COUNTS: [(&str, usize); 18] = [
     ("hkdf", 6),
     ("tokens", 37),
     ("refused_token_values", 31),
@@ -35,6 +35,8 @@ const COUNTS: [(&str, usize); 16] = [
     ("audit_lists", 5),
     ("checkpoints", 4),
     ("refused_checkpoints", 8),
+    ("restores", 6),
+    ("refused_restores", 10),
     // Checked where contexts are made, in the AWS layer.
     ("encryption_contexts", 3),
 ];

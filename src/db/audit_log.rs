@@ -128,40 +128,6 @@ pub async fn page(conn: &mut Connection, filter: &Filter, after: i64, most: u16)
     rows.into_iter().map(Entry::try_from).collect()
 }
 
-/// The first and the last entry of a stretch of time: all between them is in it, but where a clock was set back. Where
-/// nothing is, the last is the one before the first.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn stretch(
-    conn: &mut Connection,
-    since: Option<UnixMicros>,
-    until: Option<UnixMicros>,
-) -> Result<(i64, i64), DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = BigInt)]
-        first: i64,
-        #[diesel(sql_type = BigInt)]
-        last: i64,
-    }
-    let row: Row = sql_query(
-        "SELECT s.first, greatest(s.first - 1, \
-             CASE WHEN $2 IS NULL THEN h.seq \
-                  ELSE (SELECT max(seq) FROM pii_vault.audit_log WHERE at < $2) END) AS last \
-         FROM pii_vault.audit_head AS h CROSS JOIN LATERAL ( \
-             SELECT CASE WHEN $1 IS NULL THEN 1 \
-                    ELSE coalesce((SELECT min(seq) FROM pii_vault.audit_log WHERE at >= $1), h.seq + 1) END AS first \
-         ) AS s",
-    )
-    .bind::<Nullable<Timestamptz>, _>(since.map(to_postgres))
-    .bind::<Nullable<Timestamptz>, _>(until.map(to_postgres))
-    .get_result(conn)
-    .await
-    .map_err(DbError::during("reading the audit log"))?;
-    Ok((row.first, row.last))
-}
-
 /// After which entry the last `count` that match begin; 0 where there are no more than these.
 ///
 /// # Errors

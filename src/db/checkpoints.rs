@@ -158,6 +158,22 @@ pub async fn commit(conn: &mut Connection) -> Result<(), DbError> {
     AnsiTransactionManager::commit_transaction(conn).await.map_err(DbError::during("committing a checkpoint"))
 }
 
+/// The last one there is. For who may read the table.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn last(conn: &mut Connection, vault: VaultId) -> Result<Option<SignedCheckpoint>, DbError> {
+    let row: Option<LastRow> = sql_query(
+        "SELECT seq, head_hash AS signed_hash, previous_hash, at, signing_key, signature FROM pii_vault.checkpoints \
+         ORDER BY seq DESC LIMIT 1",
+    )
+    .get_result(conn)
+    .await
+    .optional()
+    .map_err(DbError::during("reading the last checkpoint"))?;
+    row.map_or(Ok(None), |row| row.of(vault))
+}
+
 /// Checkpoints beyond the entry `after`, with the hash that the log has of each one's entry: 500 at most, in order. For
 /// who may read the table.
 ///

@@ -8,6 +8,7 @@
 pub mod access_grants;
 pub mod access_policy;
 pub mod audit_log;
+pub mod audit_stretch;
 pub mod audit_tables;
 pub mod checkpoints;
 mod committed;
@@ -25,6 +26,7 @@ pub mod migrations;
 pub mod months;
 pub mod receipts;
 pub mod redrive;
+pub mod restored;
 pub mod rotation;
 mod schema;
 pub mod sealing_keys;

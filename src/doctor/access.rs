@@ -36,6 +36,7 @@ const EXPECTED: &[&str] = &[
     "EXECUTE on list_access() to pii_vault_auditor",
     "EXECUTE on list_access() to pii_vault_unmask",
     "EXECUTE on notary_entries() to pii_vault_notary",
+    "EXECUTE on notary_restored() to pii_vault_notary",
     "EXECUTE on notary_state() to pii_vault_notary",
     "EXECUTE on pause_rotation() to pii_vault_reseal",
     "EXECUTE on pause_rotation() to pii_vault_rewrap",

@@ -20,7 +20,9 @@ import re
 import sys
 import uuid
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 COMMIT, ENC = "pii-vault/v1/commit", "pii-vault/v1/enc"
@@ -137,14 +139,45 @@ def list_hash(rows):
     return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).hexdigest()
 
 
+def checkpoint_bytes(vault_id, checkpoint):
+    parts = [b"pii-vault/v1/checkpoint", uuid.UUID(vault_id).bytes, checkpoint["seq"].to_bytes(8, "big", signed=True)]
+    parts += [bytes.fromhex(checkpoint[name]) for name in ("head_hash", "previous_hash")]
+    parts += [checkpoint["at"].to_bytes(8, "big", signed=True)]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def verify(public_key, signature, message):
+    try:
+        key = serialization.load_pem_public_key(public_key.encode())
+        key.verify(base64.b64decode(signature, validate=True), message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise Refused("signature") from None
+
+
+def restored(row, public_key=None):
+    """Of an entry of the action restored: the entry before it, what is superseded, what the next checkpoint names."""
+    said = json.loads(row["details"])
+    last, after, lost = said["last"], said["lost_after"], said["checkpoint"]
+    refuse_if((after is None) != (lost is None) or row["seq"] != max(last, lost["seq"] if lost else 0) + 1, "numbers")
+    if lost is None:
+        return last, None, None
+    refuse_if(not 0 <= after <= last or after >= lost["seq"], "numbers")
+    signed = checkpoint_bytes(row["vault_id"], lost)
+    if public_key:
+        verify(public_key, lost["signature"], signed)
+    return last, [after + 1, lost["seq"]], hashlib.sha256(signed).hexdigest()
+
+
 def check_log(lines):
     before, seq = bytes(32), 0
     rows = map(json.loads, lines)
     entries = (row for row in rows if row.pop("format", ENTRY) == ENTRY)
-    for seq, row in enumerate(entries, 1):
+    for row in entries:
         before = audit_hash(row, before)
-        if row["seq"] != seq or row["hash"] != before.hex():
+        last = outcome(lambda: restored(row)[0]) if row["action"] == "restored" else row["seq"] - 1
+        if last != seq or row["hash"] != before.hex():
             sys.exit(f"entry {row['seq']} does not follow from those before it")
+        seq = row["seq"]
     print(seq, before.hex())
 
 
@@ -165,6 +198,8 @@ def failures(vectors):
         "event_ids": lambda v: id_of(v["vault_id"], v["sqs_message_id"]) == v["id"],
         "audit_entries": lambda v: audit_hash(v, raw(v["before"])).hex() == v["hash"],
         "audit_lists": lambda v: list_hash(v["rows"]) == v["sha256"],
+        "restores": lambda v: restored(v, v["public_key"]) == (v["seq"] - 1 - v["passed_over"], v["superseded"], v["link"]),
+        "refused_restores": lambda v: isinstance(outcome(restored, v, v["public_key"]), dict),
         "line_ids": lambda v: line_id_of(v["vault_id"], v["source"], int(v["line"])) == v["id"],
     }
     assert vectors["format"] == "pii-vault/v1" and all(vectors[array] for array in checks)

@@ -486,6 +486,42 @@ def refused_checkpoints():
     yield entry("signature of zeros", signature=b64(bytes.fromhex("3006020100020100")))
 
 
+def restored_details(last, lost_after, lost):
+    names = ("seq", "head_hash", "previous_hash", "at", "signing_key", "signature")
+    return {"last": last, "lost_after": lost_after, "checkpoint": lost and {name: lost[name] for name in names},
+            "closed_receipts": 1, "closed_redrive_jobs": 0}
+
+
+def restores():
+    vector = list(checkpoints())[2]
+    lost, link = json.loads(vector["copy"]), vector["hash"]
+    for seq, last, lost_after in ((8, 7, None), (1001, 7, 7), (1001, 0, 0), (1001, 999, 7), (1001, 1000, 7), (1201, 1200, 7)):
+        named = None if lost_after is None else lost
+        yield {"vault_id": str(VAULT), "public_key": vector["public_key"], "seq": seq,
+               "details": json.dumps(restored_details(last, lost_after, named)), "passed_over": seq - last - 1,
+               "superseded": named and [lost_after + 1, lost["seq"]], "link": named and link}
+
+
+def refused_restores():
+    vector = list(checkpoints())[2]
+    lost = json.loads(vector["copy"])
+
+    def entry(name, seq, last, lost_after, named):
+        return {"name": name, "vault_id": str(VAULT), "public_key": vector["public_key"], "seq": seq,
+                "details": json.dumps(restored_details(last, lost_after, named))}
+
+    yield entry("numbers passed over, and nothing lost", 9, 7, None, None)
+    yield entry("a number that was signed", 1000, 7, 7, lost)
+    yield entry("a number too far", 1002, 7, 7, lost)
+    yield entry("lost after an entry that is not there", 1001, 7, 8, lost)
+    yield entry("lost after no entry", 1001, 7, -1, lost)
+    yield entry("lost after what was signed", 1201, 1200, 1000, lost)
+    yield entry("lost after nowhere", 1001, 7, None, lost)
+    yield entry("lost and not signed", 8, 7, 7, None)
+    yield entry("another head", 1001, 7, 7, lost | {"head_hash": labelled("another head").hex()})
+    yield entry("of another entry", 2001, 7, 7, lost | {"seq": 2000})
+
+
 # --- checks of what this stands on ------------------------------------------------------------
 
 # RFC 8452, appendix C.2: key, nonce, associated data, plaintext, result.
@@ -527,7 +563,7 @@ def self_test():
 def document() -> str:
     arrays = [hkdfs, tokens, refused_token_values, commitments, ratchet, values, refused_values, dead_letters,
               refused_dead_letters, event_ids, line_ids, encryption_contexts, audit_entries, audit_lists,
-              checkpoints, refused_checkpoints]
+              checkpoints, refused_checkpoints, restores, refused_restores]
     names = {"hkdfs": "hkdf"}
     head = {"format": "pii-vault/v1",
             "comment": "Test keys: they are in this file for all to read and protect nothing. Nonces here follow from "

@@ -36,7 +36,7 @@ pub struct Counts {
     pub policies: u64,
     /// Jobs that open dead letters.
     pub redrives: u64,
-    /// Inits, and what this version does not know.
+    /// Inits, restores, and what this version does not know.
     pub others: u64,
 }
 
@@ -62,7 +62,7 @@ impl Counts {
             Action::Policy => counts.policies = 1,
             Action::Redrive => counts.redrives = 1,
             Action::UnmaskPage | Action::LookupTokens | Action::RedrivePage => {}
-            Action::Init | Action::KeyRotation | Action::Other(_) => counts.others = 1,
+            Action::Init | Action::KeyRotation | Action::Restored | Action::Other(_) => counts.others = 1,
         }
         counts
     }

@@ -105,6 +105,14 @@ fn what(details: &Details) -> String {
         }
         Details::Redrive(redrive) => so_many(redrive.rows, "dead letter"),
         Details::Rotation(rotation) => format!("{}: {}", rotation.kind, rotation.step),
+        Details::Restored(restored) => {
+            let lost = match (restored.lost_after, &restored.checkpoint) {
+                (Some(after), Some(lost)) => format!("signed entries after {after}, up to {}, are lost", lost.seq),
+                _ => "nothing that was signed is lost".to_owned(),
+            };
+            let closed = so_many(restored.closed_receipts, "receipt");
+            format!("after entry {}; {lost}; {closed} closed", restored.last)
+        }
         Details::Tokens(_) | Details::RedrivePage(_) | Details::Unread => String::new(),
     }
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::rows::Rows;
 use crate::crypto::audit_chain::NO_ENTRY;
 use crate::db::audit_log::{self, Filter};
-use crate::db::{Connection, DbError, vault};
+use crate::db::{Connection, DbError, audit_stretch, vault};
 use crate::domain::VaultId;
 use crate::domain::audit::UnixMicros;
 use line::{EntryLine, Header};
@@ -97,12 +97,15 @@ pub async fn export(
 
 async fn header(conn: &mut Connection, vault: VaultId, stretch: Stretch) -> Result<Header, DbError> {
     let head = audit_log::head(conn).await?;
-    let (first_seq, last_seq) = audit_log::stretch(conn, stretch.since, stretch.until).await?;
-    // Zeros also where the entry is missing, so that the first does not follow.
-    let before = audit_log::page(conn, &Filter::default(), first_seq - 2, 1).await?;
-    let hash_before = match before.first() {
-        Some(entry) if first_seq > 1 && entry.seq == first_seq - 1 => entry.hash,
-        _ => NO_ENTRY,
+    let (mut first_seq, last_seq) = audit_stretch::stretch(conn, stretch.since, stretch.until).await?;
+    let hash_before = loop {
+        // Zeros also where there should be one, so that the first does not follow.
+        let Some(before) = audit_stretch::before(conn, first_seq).await? else { break NO_ENTRY };
+        if before.seq == first_seq - 1 {
+            break before.hash;
+        }
+        // Not behind numbers that were passed over: the entry before them is not the one before the first.
+        first_seq = before.seq;
     };
     let at = OffsetDateTime::now_utc().into();
     Ok(Header { vault, at, since: stretch.since, until: stretch.until, first_seq, last_seq, hash_before, head })

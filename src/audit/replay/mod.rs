@@ -69,6 +69,7 @@ impl Replay {
             Details::Tokens(tokens) => self.receipts.tokens(entry, tokens)?,
             Details::Redrive(redrive) => self.receipts.redrive(entry, redrive)?,
             Details::RedrivePage(page) => self.receipts.redrive_page(entry, page)?,
+            Details::Restored(_) => self.receipts.close(),
             Details::Init(_) | Details::Rotation(_) | Details::Unread => {}
         }
         Ok(())

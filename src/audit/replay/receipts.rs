@@ -40,6 +40,11 @@ impl Receipts {
         }
     }
 
+    /// An older state of the database was restored: none of them hands out anything any more.
+    pub(super) fn close(&mut self) {
+        self.0.clear();
+    }
+
     fn open(&mut self, entry: &Entry, kind: Kind) {
         if let Some(id) = entry.subject {
             self.0.insert(id, Open { actor: entry.origin.actor.as_str().into(), kind });

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::read::{array, date, hex, text, uuid};
 use crate::crypto::audit_chain::{ListHash, entry_bytes, entry_hash};
+use crate::crypto::checkpoint::CheckpointKey;
+use crate::crypto::hex::hex as digits;
+use crate::crypto::restore::Restore;
 use crate::domain::audit::{Action, Decision, Entry, Origin, UnixMicros};
 use crate::domain::{EventId, VaultId};
 
@@ -26,6 +29,30 @@ fn audit_lists() {
         }
         assert_eq!(hash.hex(), text(vector, "sha256"), "{vector}");
     }
+}
+
+#[test]
+fn restores() {
+    for vector in array("restores") {
+        let (restore, key) = restore(vector);
+        let restore = restore.unwrap_or_else(|| panic!("{vector}"));
+        assert_eq!(restore.verify(&key), Ok(()), "{vector}");
+        assert_eq!(restore.passed_over(), vector["passed_over"].as_i64().unwrap(), "{vector}");
+        assert_eq!(restore.link().map(|link| digits(&link)).as_deref(), vector["link"].as_str(), "{vector}");
+        let of = |at: usize| vector["superseded"][at].as_i64();
+        let superseded = |seq: i64| of(0).zip(of(1)).is_some_and(|(first, last)| (first..=last).contains(&seq));
+        assert!((0..1500).all(|seq| restore.supersedes(seq) == superseded(seq)), "{vector}");
+    }
+    for vector in array("refused_restores") {
+        let (restore, key) = restore(vector);
+        assert!(restore.is_none_or(|restore| restore.verify(&key).is_err()), "{vector}");
+    }
+}
+
+fn restore(vector: &Value) -> (Option<Restore>, CheckpointKey) {
+    let details = serde_json::from_str(text(vector, "details")).unwrap();
+    let restore = Restore::of(VaultId(uuid(vector, "vault_id")), vector["seq"].as_i64().unwrap(), &details).ok();
+    (restore, CheckpointKey::from_pem(text(vector, "public_key")).unwrap())
 }
 
 fn entry(vector: &Value) -> Entry {

@@ -29,6 +29,8 @@ pub enum Action {
     RedrivePage,
     /// A key is rotated, or what became of its rotation.
     KeyRotation,
+    /// An older state of the database was brought back into service.
+    Restored,
     /// One that this version does not know, by its word.
     Other(String),
 }
@@ -44,7 +46,7 @@ pub enum Decision {
 
 impl Action {
     /// All that this version knows.
-    pub const KNOWN: [Self; 14] = [
+    pub const KNOWN: [Self; 15] = [
         Self::Init,
         Self::Policy,
         Self::AccessRequest,
@@ -59,6 +61,7 @@ impl Action {
         Self::Redrive,
         Self::RedrivePage,
         Self::KeyRotation,
+        Self::Restored,
     ];
 
     /// The word in SQL, in the hash and in JSON.
@@ -79,6 +82,7 @@ impl Action {
             Self::Redrive => "redrive",
             Self::RedrivePage => "redrive_page",
             Self::KeyRotation => "key_rotation",
+            Self::Restored => "restored",
             Self::Other(name) => name,
         }
     }

@@ -35,6 +35,8 @@ pub enum Details {
     RedrivePage(RedrivePage),
     /// Of [`Action::KeyRotation`].
     Rotation(Rotation),
+    /// Of [`Action::Restored`].
+    Restored(Restored),
     /// Of an action that this version does not know.
     Unread,
 }
@@ -213,6 +215,38 @@ pub struct Rotation {
     pub step: String,
 }
 
+/// An older state of the database was brought back into service.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Restored {
+    /// The entry before.
+    pub last: i64,
+    /// What was signed of later entries is lost; `None` where nothing that was signed is.
+    pub lost_after: Option<i64>,
+    /// The newest checkpoint of the entries that are lost.
+    pub checkpoint: Option<LostCheckpoint>,
+    /// How many receipts could still have handed out something.
+    pub closed_receipts: i64,
+    /// How many jobs of redriving.
+    pub closed_redrive_jobs: i64,
+}
+
+/// A checkpoint as a copy of it says it, but for what every one of this vault says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct LostCheckpoint {
+    /// The entry.
+    pub seq: i64,
+    /// In hex.
+    pub head_hash: String,
+    /// In hex.
+    pub previous_hash: String,
+    /// In microseconds since the Unix epoch.
+    pub at: i64,
+    /// As KMS names it.
+    pub signing_key: String,
+    /// In base64.
+    pub signature: String,
+}
+
 impl Selector {
     /// How many values it names; days are none.
     #[must_use]
@@ -242,6 +276,7 @@ impl Details {
             Action::Redrive => Self::Redrive(read(text)?),
             Action::RedrivePage => Self::RedrivePage(read(text)?),
             Action::KeyRotation => Self::Rotation(read(text)?),
+            Action::Restored => Self::Restored(read(text)?),
             Action::Other(_) => Self::Unread,
         })
     }

@@ -8,15 +8,15 @@ use uuid::Uuid;
 
 pub use action::{Action, Decision};
 pub use details::{
-    Decided, Details, DetailsError, Failure, Init, Lookup, Page, PolicySet, Redrive, RedrivePage, Requested, Revoked,
-    Selector, Tokens, Unmask,
+    Decided, Details, DetailsError, Failure, Init, Lookup, LostCheckpoint, Page, PolicySet, Redrive, RedrivePage,
+    Requested, Restored, Revoked, Selector, Tokens, Unmask,
 };
 pub use micros::UnixMicros;
 
 /// An entry of the audit log, as it is stored and hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Without gaps from 1.
+    /// From 1, without gaps but before an entry of [`Action::Restored`].
     pub seq: i64,
     /// When it was recorded.
     pub at: UnixMicros,

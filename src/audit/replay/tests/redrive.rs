@@ -1,6 +1,21 @@
 use super::*;
 
 #[test]
+fn a_restore_closes_what_was_open() {
+    let (mut log, job) = (Log::new(), Uuid::from_u128(9));
+    let open = json!({"rows": 9, "list_sha256": ""});
+    let page = json!({"first": 1, "last": 2, "stored": 2, "refused": 0, "did_not_open": 0, "unopened": []});
+    let restored =
+        json!({"last": 3, "lost_after": null, "checkpoint": null, "closed_receipts": 0, "closed_redrive_jobs": 1});
+    assert_eq!(log.add(Action::Redrive, "svc", job, open, |_| {}), "");
+    assert_eq!(log.add(Action::RedrivePage, "svc", job, page.clone(), |_| {}), "");
+    assert_eq!(log.add(Action::Restored, "admin", job, restored.clone(), |_| {}), "");
+    assert_eq!(log.add(Action::RedrivePage, "svc", job, page, |_| {}), "redrive_page");
+    let decided = |entry: &mut Entry| entry.decision = Some(Decision::Allowed);
+    assert_eq!(log.add(Action::Restored, "admin", job, restored, decided), "decision");
+}
+
+#[test]
 fn dead_letters_of_a_job_are_settled_once() {
     let mut log = Log::new();
     let job = Uuid::from_u128(9);

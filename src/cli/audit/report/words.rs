@@ -93,6 +93,7 @@ pub(super) fn action(word: &str) -> &str {
         "lookup" => "look-up of tokens",
         "lookup_tokens" => "tokens of an earlier look-up",
         "redrive" => "dead letters redriven",
+        "restored" => "older state restored",
         other => other,
     }
 }
