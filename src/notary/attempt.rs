@@ -39,7 +39,7 @@ pub(super) async fn attempt(
 ) -> Result<Attempt, NotaryError> {
     let Some(position) = checkpoints::begin(conn).await? else { return Ok(Attempt::Busy) };
     verify_last(&position, options, report)?;
-    let mut chain = Chain::at_last(conn, &position).await?;
+    let mut chain = Chain::at_last(conn, &position, options.public_key.as_ref()).await?;
     let mut last = position.last.clone();
     let mut added = Vec::new();
     for found in left_behind(conn, &position, options, anew, &mut chain).await? {
@@ -113,6 +113,12 @@ async fn left_behind(
             if seq > position.head.seq {
                 return Err(Broken::Behind { place: found.place, signed: seq, head: position.head.seq }.into());
             }
+            if let Some(lost) = chain.restores().superseding(seq) {
+                if lost.checkpoint.checkpoint.seq == seq {
+                    found.agrees_with(&lost.checkpoint)?;
+                }
+                continue;
+            }
             match &position.last {
                 Some(last) if last.checkpoint.seq == seq => found.agrees_with(last)?,
                 _ => {
@@ -127,16 +133,27 @@ async fn left_behind(
     }
     let mut link = position.last.as_ref().map_or(NO_CHECKPOINT, |last| last.checkpoint.hash());
     let mut taken = Vec::new();
+    for (restored, next_link) in chain.restores().links() {
+        let later = ahead.split_off(ahead.partition_point(|found| found.signed.checkpoint.seq < restored));
+        follow(ahead, &mut link, &mut taken)?;
+        (ahead, link) = (later, next_link);
+    }
+    follow(ahead, &mut link, &mut taken)?;
+    Ok(taken)
+}
+
+/// Takes those which follow each other.
+fn follow(mut ahead: Vec<Found>, link: &mut [u8; 32], taken: &mut Vec<Found>) -> Result<(), Broken> {
     // Two notaries can each have left one that follows the same checkpoint; the later covers the other.
-    while let Some(at) = ahead.iter().rposition(|found| found.signed.checkpoint.previous_hash == link) {
+    while let Some(at) = ahead.iter().rposition(|found| found.signed.checkpoint.previous_hash == *link) {
         let found = ahead.remove(at);
-        link = found.signed.checkpoint.hash();
+        *link = found.signed.checkpoint.hash();
         ahead.retain(|other| other.signed.checkpoint.seq > found.signed.checkpoint.seq);
         taken.push(found);
     }
     match ahead.into_iter().next() {
-        Some(found) => Err(Broken::OtherPrevious { place: found.place, seq: found.signed.checkpoint.seq }.into()),
-        None => Ok(taken),
+        Some(found) => Err(Broken::OtherPrevious { place: found.place, seq: found.signed.checkpoint.seq }),
+        None => Ok(()),
     }
 }
 
@@ -151,7 +168,7 @@ async fn sign(
         vault: position.vault,
         seq: chain.seq,
         head_hash: chain.hash,
-        previous_hash: last.map_or(NO_CHECKPOINT, |last| last.checkpoint.hash()),
+        previous_hash: chain.link(last),
         at: UnixMicros::from(OffsetDateTime::now_utc()),
     };
     let unsigned = SignedCheckpoint { checkpoint, signing_key: String::new(), signature: Vec::new() };

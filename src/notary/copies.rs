@@ -85,7 +85,7 @@ impl Options {
         Ok(())
     }
 
-    async fn copy(&self, sink: &Sink, vault: VaultId, seq: i64) -> Result<Option<Found>, SinkFault> {
+    pub(super) async fn copy(&self, sink: &Sink, vault: VaultId, seq: i64) -> Result<Option<Found>, SinkFault> {
         let name = SignedCheckpoint::file_name(seq);
         let Some(content) = sink.read(&name).await? else { return Ok(None) };
         let signed = SignedCheckpoint::from_copy(&content)

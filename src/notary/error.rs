@@ -62,7 +62,7 @@ pub enum Broken {
     /// The log is shorter than what was signed.
     #[error(
         "{place} has a checkpoint for entry {signed} of the audit log, which ends at entry {head}: an older database \
-         was put back, or entries were removed"
+         was put back, which `pii-vault audit resume` records, or entries were removed"
     )]
     Behind {
         /// Where the checkpoint is.
@@ -75,7 +75,7 @@ pub enum Broken {
     /// Two heads for one entry.
     #[error(
         "{place} has a checkpoint for entry {seq} with another hash than the audit log: the log was altered, or this is \
-         another copy of the database"
+         another copy of the database, or an older one that was put back and went on: see `pii-vault audit resume --help`"
     )]
     OtherHead {
         /// Where the checkpoint is.
@@ -111,6 +111,14 @@ pub enum Broken {
     Gone {
         /// The first such entry.
         seq: i64,
+    },
+    /// An older state of the log is said to be in service again, and it does not fit.
+    #[error("entry {seq} of the audit log says that an older state was brought back into service, and {fault}")]
+    Restored {
+        /// The entry.
+        seq: i64,
+        /// Why.
+        fault: String,
     },
     /// The last entry is not the head.
     #[error("the head of the audit log does not have the hash of its last entry, {seq}")]
