@@ -6,7 +6,7 @@ use crate::etl::EtlError;
 use crate::init::InitError;
 use crate::keyring::KeyringError;
 use crate::lookup::LookupError;
-use crate::notary::NotaryError;
+use crate::notary::{NotaryError, ResumeError};
 use crate::unmask::UnmaskError;
 
 /// What the exit status of a command means.
@@ -36,7 +36,7 @@ impl ExitStatus {
         if let Some(NotaryError::Broken(_)) = error.downcast_ref() {
             return Self::IntegrityBroken;
         }
-        if is_not_covered(error) {
+        if error.downcast_ref().is_some_and(ResumeError::is_broken) || is_not_covered(error) {
             return Self::IntegrityBroken;
         }
         match key_error(error) {

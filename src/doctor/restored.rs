@@ -26,8 +26,15 @@ fn finding(found: Result<Signs, DbError>) -> Finding {
                 "{count} receipts and redrive jobs are of transactions that this PostgreSQL server has not come to yet: a \
                  dump of another one was restored. They hand out nothing here"
             ),
-            "see that it was the newest: `pii-vault audit checkpoint --sink …` compares the log with the copies of \
-             checkpoints outside",
+            "`pii-vault audit resume` compares the log with the copies of checkpoints outside, and records that it is in \
+             service again",
+        ),
+        Ok(Signs { resumed: Some(seq), .. }) => Finding::ok(
+            CHECK,
+            format!(
+                "an older database was put back and is in service again since entry {seq} of the audit log: `pii-vault audit \
+                 show {seq}` says what was lost"
+            ),
         ),
         Ok(_) => Finding::ok(CHECK, "nothing tells that a dump was restored, or an older database put back"),
     }

@@ -11,6 +11,7 @@
 //! - there are no two heads for one entry, and no checkpoint for an entry before one that is signed, as far as the
 //!   database, the sinks that can be read and this process know: what would be one is refused;
 //! - whoever reads a checkpoint in the database can rely on copies being in all sinks ([`Failing::Stops`]);
+//! - a log that was put back to an older state is signed again only once that is on record ([`resume`]);
 //! - copies are never written over; two notaries at once, or one killed at any moment, leave one chain.
 //!
 //! Not guaranteed: that an entry was not altered before it was first signed, by who could compute all hashes from it on
@@ -21,6 +22,7 @@ mod chain;
 mod copies;
 mod directory;
 mod error;
+mod resume;
 mod sink;
 
 use std::time::{Duration, Instant};
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 pub use error::{Broken, NotaryError, SinkFault};
+pub use resume::{ResumeError, Resumed, WentOn, resume};
 pub use sink::{Sink, WriteLine};
 
 use attempt::{Attempt, attempt};

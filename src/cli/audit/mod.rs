@@ -6,6 +6,7 @@ mod notary;
 mod public_key;
 mod reconcile;
 mod report;
+mod resume;
 mod show;
 mod signing;
 mod verify;
@@ -33,6 +34,8 @@ pub(super) enum Command {
     Report(Box<report::Args>),
     /// Compare the log with AWS's own record of the keys that were unwrapped
     Reconcile(Box<reconcile::Args>),
+    /// Bring a log that was restored from a backup back into service
+    Resume(Box<resume::Args>),
     /// Print the key that verifies checkpoints, as PEM
     PublicKey(public_key::Args),
 }
@@ -47,6 +50,7 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::Checkpoint(args) => checkpoint::run(*args, format).await,
         Command::Report(args) => report::run(*args, format).await,
         Command::Reconcile(args) => reconcile::run(*args, format).await,
+        Command::Resume(args) => resume::run(*args, format).await,
         Command::PublicKey(args) => public_key::run(args, format).await,
     }
 }

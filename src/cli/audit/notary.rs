@@ -29,7 +29,7 @@ Once it runs, `pii-vault access policy set --checkpoints required` makes reading
 
 Exit status: 1 PostgreSQL, KMS or a sink failed for longer than --patience; 4 the log is not
 what was signed, or is shorter, or an entry was altered: nothing more is signed, and the
-sentence says which.
+sentence says which. After a restore, see `pii-vault audit resume`.
 
 Examples:
   pii-vault audit notary --sink s3://evidence-of-logins/prod --sink /mnt/worm/checkpoints

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tracing::{error, warn};
 
-use crate::aws::client::LazyConfig;
+use crate::aws::client::{Config, LazyConfig};
 use crate::aws::{Kms, KmsKeys, S3Folder};
 use crate::cli::config::{DatabaseArgs, KmsArgs, checkpoint_key, duration};
 use crate::cli::output;
@@ -43,7 +43,7 @@ enum OnSinkFailure {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Directory(PathBuf),
     S3 { bucket: String, prefix: String },
     StandardOutput,
@@ -71,19 +71,12 @@ impl SigningArgs {
                  name one by --sink"
             );
         }
-        let sinks = self.sinks.into_iter().map(|place| match place {
-            Place::Directory(path) => Sink::Directory(path),
-            Place::S3 { bucket, prefix } => {
-                let url = format!("s3://{bucket}/{prefix}");
-                Sink::S3 { folder: S3Folder::new(aws, bucket, &prefix), url }
-            }
-            Place::StandardOutput => Sink::Lines(Arc::new(output::lines)),
-        });
         let on_sink_failure = match self.on_sink_failure {
             OnSinkFailure::Stop => Failing::Stops,
             OnSinkFailure::Alarm => Failing::Alarms,
         };
-        let options = Options { sinks: sinks.collect(), on_sink_failure, public_key, gap, patience: self.patience };
+        let sinks = sinks(self.sinks, aws);
+        let options = Options { sinks, on_sink_failure, public_key, gap, patience: self.patience };
         Ok(Signing { server, kms: Kms::new(aws, KmsKeys::from(self.kms)), options, is_collected })
     }
 }
@@ -96,7 +89,19 @@ pub(super) fn alarmed(result: Result<(), NotaryError>) -> anyhow::Result<()> {
     Ok(result?)
 }
 
-fn place(text: &str) -> Result<Place, &'static str> {
+pub(super) fn sinks(places: Vec<Place>, aws: &Config) -> Vec<Sink> {
+    let sink = |place| match place {
+        Place::Directory(path) => Sink::Directory(path),
+        Place::S3 { bucket, prefix } => {
+            let url = format!("s3://{bucket}/{prefix}");
+            Sink::S3 { folder: S3Folder::new(aws, bucket, &prefix), url }
+        }
+        Place::StandardOutput => Sink::Lines(Arc::new(output::lines)),
+    };
+    places.into_iter().map(sink).collect()
+}
+
+pub(super) fn place(text: &str) -> Result<Place, &'static str> {
     const FORM: &str = "a sink is a directory, s3://bucket/prefix, or -";
     if text == "-" {
         return Ok(Place::StandardOutput);

@@ -28,12 +28,12 @@ pub struct Unsigned {
 /// # Errors
 /// [`DbError`].
 pub async fn unsigned(conn: &mut Connection) -> Result<Unsigned, DbError> {
-    let sql = "SELECT s.signed_seq, h.seq - s.signed_seq AS entries, \
+    let sql = "SELECT s.signed_seq, (SELECT count(*) FROM pii_vault.audit_log AS u WHERE u.seq > s.signed_seq) AS entries, \
                  coalesce(extract(epoch FROM clock_timestamp() - l.at)::bigint, 0) AS seconds, \
                  coalesce((SELECT p.checkpoints = 'required' FROM pii_vault.access_policy AS p \
                            ORDER BY p.seq DESC LIMIT 1), false) AS required \
-               FROM pii_vault.audit_head AS h \
-               CROSS JOIN (SELECT coalesce(max(seq), 0) AS signed_seq FROM pii_vault.checkpoints) AS s \
-               LEFT JOIN pii_vault.audit_log AS l ON l.seq = s.signed_seq + 1";
+               FROM (SELECT coalesce(max(seq), 0) AS signed_seq FROM pii_vault.checkpoints) AS s \
+               LEFT JOIN LATERAL (SELECT u.at FROM pii_vault.audit_log AS u WHERE u.seq > s.signed_seq \
+                                  ORDER BY u.seq LIMIT 1) AS l ON true";
     diesel::sql_query(sql).get_result(conn).await.map_err(DbError::during("looking for entries that are not signed"))
 }
