@@ -1,5 +1,6 @@
 use super::finding::Broken;
 use crate::crypto::audit_chain::{NO_ENTRY, entry_hash};
+use crate::crypto::restore::Restore;
 use crate::db::audit_log::Head;
 use crate::domain::VaultId;
 use crate::domain::audit::Entry;
@@ -32,9 +33,11 @@ impl Chain {
     }
 
     /// The next entry that there is. After one that is broken the chain goes on with what that one says its hash is,
-    /// so that each fault is found once.
-    pub(super) fn follow(&mut self, entry: &Entry) -> Result<(), Broken> {
-        let (before, expected) = (self.hash, self.seq.saturating_add(1));
+    /// so that each fault is found once. `restore`: what the entry says of numbers that were passed over before it, where
+    /// that holds.
+    pub(super) fn follow(&mut self, entry: &Entry, restore: Option<&Restore>) -> Result<(), Broken> {
+        let before = self.hash;
+        let expected = restore.map_or(self.seq.saturating_add(1), |restore| restore.seq);
         (self.seq, self.hash) = (entry.seq, entry.hash);
         if entry.seq != expected {
             return Err(Broken::new("gap", missing(expected, entry.seq.saturating_sub(1))));
@@ -107,7 +110,7 @@ mod tests {
     fn faults(log: &[Entry], head: Head) -> Vec<(&'static str, i64)> {
         let mut chain = Chain::of(VAULT);
         let mut faults: Vec<_> =
-            log.iter().filter_map(|entry| Some((chain.follow(entry).err()?.word, entry.seq))).collect();
+            log.iter().filter_map(|entry| Some((chain.follow(entry, None).err()?.word, entry.seq))).collect();
         faults.extend(chain.ends_at(head).err().map(|broken| (broken.word, 0)));
         faults
     }
@@ -136,6 +139,6 @@ mod tests {
         assert_eq!(faults(&whole, Head { seq: 8, ..head }), [("head", 0)]);
         assert_eq!(faults(&whole, Head { hash: NO_ENTRY, ..head }), [("head", 0)]);
         let other = VaultId(Uuid::max());
-        assert!(Chain::of(other).follow(&whole[0]).is_err());
+        assert!(Chain::of(other).follow(&whole[0], None).is_err());
     }
 }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// What is wrong, the first of its kind.
@@ -23,7 +25,7 @@ pub struct Note {
     /// How often.
     pub count: u64,
     /// In a sentence.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
 }
 
 /// What an entry does to be a finding.

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::finding::{Broken, Finding, Note};
+use crate::crypto::restore::Restore;
 use crate::db::audit_log::Head;
 use crate::db::audit_tables::{Difference, Mismatch, Table};
 use crate::db::inspect::restored::Signs;
@@ -28,6 +30,8 @@ pub struct Report {
     pub part: Option<(i64, i64)>,
     /// After how many entries the last signature comes.
     pub unsigned: i64,
+    /// Where an older state was brought back into service.
+    restores: Vec<Restore>,
     known: HashSet<String>,
 }
 
@@ -52,6 +56,7 @@ impl Report {
             held: None,
             part: None,
             unsigned: 0,
+            restores: Vec::new(),
             known: HashSet::new(),
         }
     }
@@ -101,7 +106,9 @@ impl Report {
             }
             return;
         }
-        self.unsigned = (last - first_unsigned).saturating_add(1).max(0);
+        let since = self.restores.iter().filter(|restore| restore.seq >= first_unsigned);
+        let passed_over = since.map(Restore::passed_over).fold(0, i64::saturating_add);
+        self.unsigned = (last - first_unsigned).saturating_add(1).saturating_sub(passed_over).max(0);
         if self.unsigned == 0 {
             return;
         }
@@ -130,6 +137,28 @@ impl Report {
             row: Some(format!("{name} {}", mismatch.row)),
             what: what.to_owned(),
         });
+    }
+
+    /// Such an entry fits: what it says is lost is no fault, and is said for ever.
+    pub(super) fn restored(&mut self, entry: &Entry, restore: &Restore) {
+        let said = entry.reason.as_deref().unwrap_or("no reason");
+        let by = format!("as {} recorded in entry {}: {said}", entry.origin.actor, entry.seq);
+        let (word, seq, what) = match &restore.lost {
+            None => ("resumed", entry.seq, format!("a dump was restored, and nothing that was signed was lost, {by}")),
+            Some(lost) => {
+                let (after, through) = (lost.after, lost.checkpoint.checkpoint.seq);
+                let own = match after < restore.last {
+                    true => format!("; entries {} to {} are of after that", after.saturating_add(1), restore.last),
+                    false => String::new(),
+                };
+                let what = format!(
+                    "what was signed after entry {after}, up to entry {through}, was lost in a restore{own}, {by}"
+                );
+                ("lost", after.saturating_add(1), what)
+            }
+        };
+        self.notes.push(Note { word, seq: Some(seq), count: 1, what: what.into() });
+        self.restores.push(restore.clone());
     }
 
     /// That a dump was restored is no fault by itself. A checkpoint beyond the log was found already, as a row.
@@ -163,7 +192,7 @@ impl Report {
     fn note_many(&mut self, word: &'static str, seq: Option<i64>, count: u64, what: &'static str) {
         match self.notes.iter_mut().find(|note| note.word == word) {
             Some(note) => note.count += count,
-            None => self.notes.push(Note { word, seq, count, what }),
+            None => self.notes.push(Note { word, seq, count, what: Cow::Borrowed(what) }),
         }
     }
 }
@@ -173,7 +202,7 @@ const CLOCK: &str = "it was recorded at an earlier time than the entry before: t
 const CASE_PATTERN: &str =
     "cases were not compared with the pattern of this policy, which not every program reads alike";
 const RESTORED: &str = "receipts are of transactions that this PostgreSQL server has not come to yet: a dump of another one was \
-                        restored. The copies of checkpoints outside tell whether it was the newest";
+                        restored. `pii-vault audit resume` compares it with the copies of checkpoints outside";
 const REVOCATION: &str = "a revocation is in force, and the next who records something adds it to the log";
 const SIGNATURES: &str = "signatures were not verified, as no public key was given";
 const NO_CHECKPOINT: &str = "no checkpoint of this log verifies: nothing shows that it was not made anew";

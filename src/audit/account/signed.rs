@@ -1,6 +1,9 @@
 use crate::crypto::checkpoint::{CheckpointKey, NO_CHECKPOINT, SignedCheckpoint};
+use crate::crypto::restore::Restore;
+use crate::db::audit_log::{self, Filter};
 use crate::db::{Connection, DbError, checkpoints};
 use crate::domain::VaultId;
+use crate::domain::audit::{Action, Details};
 
 /// How far the log is signed, by the checkpoints that the database has. Copies elsewhere are what they are worth.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,21 @@ impl Signed {
     }
 }
 
+/// Where an older state was brought back into service. What cannot be, the verification names.
+async fn restores(conn: &mut Connection, vault: VaultId) -> Result<Vec<Restore>, DbError> {
+    let (filter, mut after, mut restores) =
+        (Filter { actions: vec![Action::Restored], ..Filter::default() }, 0, Vec::new());
+    loop {
+        let entries = audit_log::page(conn, &filter, after, super::PAGE).await?;
+        let Some(last) = entries.last() else { return Ok(restores) };
+        after = last.seq;
+        restores.extend(entries.iter().filter_map(|entry| match Details::of(entry) {
+            Ok(Details::Restored(restored)) => Restore::of(vault, entry.seq, &restored).ok(),
+            _ => None,
+        }));
+    }
+}
+
 /// Reads all checkpoints.
 pub(super) async fn signed(
     conn: &mut Connection,
@@ -46,24 +64,28 @@ pub(super) async fn signed(
 ) -> Result<Signed, DbError> {
     let mut signed =
         Signed { count: 0, last: None, unsigned: head, signatures: Signatures::NotChecked, broken: vec![] };
+    let restores = restores(conn, vault).await?;
     let (mut previous, mut after, mut bad) = (NO_CHECKPOINT, 0, Vec::new());
     loop {
         let page = checkpoints::page_beside_log(conn, vault, after).await?;
         let Some((last, _)) = page.last() else { break };
-        (after, signed.last) = (last.checkpoint.seq, Some(last.clone()));
+        signed.last = Some(last.clone());
         for (one, logged) in page {
             signed.count += 1;
             let seq = one.checkpoint.seq;
+            let since = restores.iter().rev().filter(|restore| after < restore.seq && restore.seq <= seq);
+            previous = since.filter_map(Restore::link).next().unwrap_or(previous);
             if one.checkpoint.previous_hash != previous || logged != Some(one.checkpoint.head_hash) {
                 signed.broken.push(seq);
             }
             if key.is_some_and(|key| one.verify(key).is_err()) {
                 bad.push(seq);
             }
-            previous = one.checkpoint.hash();
+            (after, previous) = (seq, one.checkpoint.hash());
         }
     }
-    signed.unsigned = head.saturating_sub(after);
+    let passed_over = restores.iter().filter(|restore| restore.seq > after).map(Restore::passed_over);
+    signed.unsigned = passed_over.fold(head.saturating_sub(after), i64::saturating_sub);
     if key.is_some() {
         signed.signatures = Signatures::Checked { bad };
     }

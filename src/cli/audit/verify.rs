@@ -30,6 +30,9 @@ them, note number and hash of the last entry: a log that still has it was not re
 With --export no database and no AWS is needed. An export holds the log and its checkpoints, not
 the tables. Copy the checkpoints before you export, or some are for entries that it cannot have.
 
+That an older state was restored and is in service again is a note, not a fault, where the entry of
+`pii-vault audit resume` fits and names a checkpoint that verifies. Ask for the incident.
+
 Exit status 4: something was changed.
 
 Examples:
@@ -149,6 +152,7 @@ impl fmt::Display for Shown {
         }
         for Note { word, seq, count, what } in &self.notes {
             let first = seq.map(|seq| format!(", first in entry {seq}")).unwrap_or_default();
+            let what = Escaped(what);
             writeln!(f, "note         {what} ({word}, {count} times{first})")?;
         }
         for Finding { word, seq, row, what } in &self.findings {

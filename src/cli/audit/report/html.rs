@@ -62,7 +62,7 @@ fn verdict(account: &Account) -> Markup {
                         (text(&finding.what)) " (" (text(&finding.word)) ")"
                     }
                 }
-                @for note in &account.verified.notes { li { "Note: " (text(note.what)) " (" (note.count) " times)" } }
+                @for note in &account.verified.notes { li { "Note: " (text(&note.what)) " (" (note.count) " times)" } }
                 li { "Last entry: " (head.seq) ", hash " code.hash { (hex(&head.hash)) } }
             }
         }
