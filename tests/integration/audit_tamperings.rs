@@ -179,7 +179,7 @@ async fn copies_that_were_altered_are_named() {
 }
 
 /// All of these, be there others.
-fn assert_found(what: &str, finished: &Finished, expected: &[(&str, i64)]) {
+pub(crate) fn assert_found(what: &str, finished: &Finished, expected: &[(&str, i64)]) {
     let report: Value = serde_json::from_str(&finished.stdout).expect("JSON");
     let findings = report["findings"].as_array().unwrap();
     for (word, seq) in expected {
@@ -225,7 +225,7 @@ impl Scene {
         Box::leak(path.into_os_string().into_string().unwrap().into_boxed_str())
     }
 
-    fn trusted(&self) -> [&str; 4] {
+    pub(crate) fn trusted(&self) -> [&str; 4] {
         ["--checkpoints", self.copies(), "--public-key", self.key.to_str().unwrap()]
     }
 

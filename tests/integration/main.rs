@@ -20,6 +20,7 @@ mod audit_list;
 mod audit_notary;
 mod audit_reconcile;
 mod audit_report;
+mod audit_resume;
 mod audit_tamperings;
 mod audit_verify;
 mod aws;

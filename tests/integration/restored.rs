@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tokio_postgres::NoTls;
+use uuid::Uuid;
 
 use crate::stack::Postgres;
 use crate::support::receipts::{arm, fetch, try_record};
-use crate::support::{Who, World};
+use crate::support::{Who, World, sqlstate};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_dump_hands_out_nothing_for_its_receipts_and_is_told() {
@@ -57,6 +58,28 @@ async fn a_restored_dump_hands_out_nothing_for_its_receipts_and_is_told() {
     assert!(status == "warn" && detail.starts_with("2 receipts"), "{status} {detail}");
     assert_eq!(words(&verified().done().json()["notes"]), ["restored"]);
 
+    // Nothing that was signed is lost, and what was open is closed.
+    let folder = std::env::temp_dir().join(format!("pii-vault-restored-{}", world.id));
+    std::fs::create_dir(&folder).unwrap();
+    let key = folder.join("key.pem");
+    std::fs::write(&key, world.pii_vault(Who::Auditor, &["audit", "public-key"]).finish().done().stdout).unwrap();
+    let (sink, key) = (folder.to_str().unwrap(), key.to_str().unwrap());
+    let resume = || {
+        let args = ["audit", "resume", "--reason", "moved", "--sink", sink, "--public-key", key, "--output", "json"];
+        world.pii_vault_with(Who::Administrator, &args, &env).finish()
+    };
+    let told = resume().done().json();
+    assert_eq!((&told["lost_through"], &told["closed_receipts"]), (&Value::Null, &2.into()), "{told}");
+    resume().exits(3);
+    for receipt in [armed, recorded] {
+        assert_eq!(arm(&restored, receipt).await, Err("stale".to_owned()));
+        assert_eq!(fetch(&restored, receipt).await, Err("stale".to_owned()));
+    }
+    let (status, detail) = found();
+    assert!(status == "ok" && detail.contains("in service again"), "{status} {detail}");
+    assert_eq!(words(&verified().done().json()["notes"]), ["resumed"]);
+    std::fs::remove_dir_all(&folder).unwrap();
+
     // A checkpoint that outlived the entries which it is for.
     let (sql, driver) = tokio_postgres::connect(&admin, NoTls).await.unwrap();
     tokio::spawn(driver);
@@ -72,4 +95,38 @@ async fn a_restored_dump_hands_out_nothing_for_its_receipts_and_is_told() {
     let findings = world.pii_vault(Who::Administrator, &["doctor", "--output", "json"]).finish().json();
     let found = findings.as_array().unwrap().iter().find(|finding| finding["check"] == "restored").unwrap();
     assert_eq!(found["status"], "ok");
+}
+
+/// Whatever its transaction's number means in this cluster: here it is its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_job_from_before_a_restore_gives_nothing() {
+    let world = World::vault().await;
+    world.set_aside(["{"]).await;
+    let redrive = world.connect(Who::Redrive).await;
+    let record = async || -> Uuid {
+        let sql = "SELECT pii_vault.record_redrive('why', '{}', NULL, NULL, '{}', NULL, NULL, 10)";
+        let job = redrive.query_one(sql, &[]).await.unwrap().get(0);
+        let arm = format!("SELECT pii_vault.arm_redrive('{job}')");
+        assert_eq!(sqlstate(&redrive, &arm).await, None);
+        job
+    };
+    let fetch =
+        async |job: Uuid| sqlstate(&redrive, &format!("SELECT * FROM pii_vault.fetch_redrive('{job}', 0)")).await;
+    let job = record().await;
+    assert_eq!(fetch(job).await, None);
+    let restored =
+        "SELECT closed_redrive_jobs FROM pii_vault.audit_head AS h, pii_vault.record_restored('why', h.seq, h.hash,
+         h.seq, h.seq + 9, h.hash, h.hash, now(), 'key', decode(repeat('ab', 70), 'hex'))";
+    let closed: i64 = world.sql.query_one(restored, &[]).await.unwrap().get(0);
+    assert_eq!(closed, 1);
+    for sql in [
+        format!("SELECT * FROM pii_vault.fetch_redrive('{job}', 0)"),
+        format!("SELECT pii_vault.arm_redrive('{job}')"),
+        format!("SELECT pii_vault.settle_redrive('{job}', '{{1}}', '{{did_not_open}}', '{{NULL}}', '{{NULL}}')"),
+    ] {
+        let refused = redrive.batch_execute(&sql).await.unwrap_err();
+        assert_eq!(refused.as_db_error().unwrap().constraint(), Some("stale"), "{sql}");
+    }
+    let next = record().await;
+    assert_eq!(fetch(next).await, None);
 }

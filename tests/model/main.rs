@@ -18,6 +18,8 @@
 //! denials and withdrawals, changes of policy, several sinks or a sink that cannot be read, look-ups and redrive, and
 //! anybody who is the owner of the schema or a superuser. Nor does it read the SQL: tests of the real thing do.
 //!
+//! Restoring an older dump and resuming has a model of its own, `restore`.
+//!
 //! Two rules of the notary came of this model; without either it fails. It signs no head that is not on disk: anybody
 //! with the role may commit an entry that a crash takes back, and then two heads stand for one entry, or a copy that
 //! nothing bears out stops the notary. And it looks at the copies whenever it has the lock, not when it starts alone: a
@@ -42,6 +44,7 @@ mod notary;
 mod properties;
 mod protocol;
 mod rotation;
+mod restore;
 mod state;
 
 use std::collections::BTreeSet;

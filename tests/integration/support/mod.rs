@@ -41,7 +41,7 @@ pub(crate) use hold::{Hold, Way};
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use relay::Relay;
 pub(crate) use sql::sqlstate;
-pub(crate) use superuser::{lay_hands_on, put_back};
+pub(crate) use superuser::{dump, lay_hands_on, put_back, restore};
 pub(crate) use unmask::json_lines;
 
 use crate::stack::Stack;

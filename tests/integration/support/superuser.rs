@@ -1,6 +1,9 @@
 //! What a superuser can do to a log, past its triggers.
 
-use super::World;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::{STACK, World, connect};
 
 impl World {
     /// What the triggers of the vault's refuse to everybody else. Returns the rows that the one statement changed.
@@ -57,4 +60,27 @@ pub(crate) async fn put_back(world: &World) {
             format!("DELETE FROM pii_vault.{table}; INSERT INTO pii_vault.{table} SELECT * FROM public.saved_{table}");
         world.sql.batch_execute(&sql).await.expect("what a superuser can");
     }
+}
+
+/// The whole database, as `pg_dump` keeps it for `pg_restore`.
+pub(crate) fn dump(world: &World) -> Vec<u8> {
+    let url = world.superuser_url();
+    let dump =
+        Command::new(STACK.postgres.bin("pg_dump")).args(["--format", "custom", &url]).output().expect("pg_dump");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    dump.stdout
+}
+
+/// Loses the database, and makes it anew from a dump: every connection to it is gone, but for the superuser's.
+pub(crate) async fn restore(world: &mut World, dump: &[u8]) {
+    let postgres = connect(&STACK.postgres.admin_url("postgres")).await;
+    for sql in [format!("DROP DATABASE test_{} WITH (FORCE)", world.id), format!("CREATE DATABASE test_{}", world.id)] {
+        postgres.batch_execute(&sql).await.expect("what a superuser can");
+    }
+    let mut restore = Command::new(STACK.postgres.bin("pg_restore"));
+    let restore = restore.args(["--exit-on-error", "--dbname", &world.superuser_url()]).stdin(Stdio::piped());
+    let mut restore = restore.spawn().expect("pg_restore");
+    restore.stdin.take().expect("piped").write_all(dump).expect("written");
+    assert!(restore.wait().expect("it ends").success());
+    world.sql = world.superuser().await;
 }
