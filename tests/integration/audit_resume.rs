@@ -91,9 +91,14 @@ async fn what_went_on_before_it_was_noticed_is_taken_by_who_says_so() {
     scene.append().await;
     sign(&scene).done();
     let scene = restored_to(scene, &dump).await;
+    // And the dump is of a moment at which a copy was there already, and its row was not yet.
+    let unstored = "ALTER TABLE pii_vault.checkpoints DISABLE TRIGGER USER; DELETE FROM pii_vault.checkpoints WHERE seq = 21;
+         ALTER TABLE pii_vault.checkpoints ENABLE ALWAYS TRIGGER no_row_is_changed, ENABLE ALWAYS TRIGGER nothing_is_changed";
+    scene.story.world.sql.batch_execute(unstored).await.unwrap();
     let told = resume(&scene, &[]).done().json();
     assert_eq!((&told["seq"], &told["last"], &told["lost_through"]), (&29.into(), &23.into(), &28.into()), "{told}");
-    sign(&scene).done();
+    let signed = sign(&scene).done().json();
+    assert_eq!((&signed["taken_over"], &signed["signed"]), (&1.into(), &1.into()), "{signed}");
     assert_eq!(copy(&scene, 29).checkpoint.previous_hash, copy(&scene, 28).checkpoint.hash());
     scene.verify().done();
     scene.verify_export().done();
