@@ -47,6 +47,8 @@ pub struct Hands {
     pub runner: Uuid,
     /// Connections under the role of the job.
     pub pool: Pool,
+    /// Cancelled when the run is to end: a page may then be settled in part.
+    pub stop: CancellationToken,
 }
 
 /// What is done to the rows or keys of a page. Done twice to the same page, it changes nothing the second time.
@@ -70,7 +72,8 @@ pub async fn run<W: Worker>(
     stop: &CancellationToken,
     progress: impl Fn(Counts) + Send + Sync + 'static,
 ) -> Result<(Ending, Counts), RotationError> {
-    let hands = Hands { job, runner: Uuid::new_v4(), pool: pool.clone() };
+    let stop = stop.child_token();
+    let hands = Hands { job, runner: Uuid::new_v4(), pool: pool.clone(), stop: stop.clone() };
     let patience = Patience(options.patience);
     let arm = || async { Ok(rotation::arm(&mut *pool.get().await?, job, hands.runner).await?) };
     patience.wait_out(RotationError::may_pass, || (), arm).await?;
@@ -80,7 +83,7 @@ pub async fn run<W: Worker>(
         options,
         patience,
         pace: Pace::new(options.rate),
-        stop: stop.child_token(),
+        stop,
         progress,
     });
     let mut workers = JoinSet::new();
@@ -118,7 +121,7 @@ struct Run<W, P> {
 
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
     async fn work_off(self: Arc<Self>) -> Result<(Ending, Counts), RotationError> {
-        let Hands { job, runner, pool } = &self.hands;
+        let Hands { job, runner, pool, .. } = &self.hands;
         let may_pass = |error: &RotationError| error.may_pass() && !self.stop.is_cancelled();
         let mut counts = Counts::default();
         while !self.stop.is_cancelled() {
