@@ -56,6 +56,12 @@ impl AwsError {
         self.code.as_deref()
     }
 
+    /// Whether AWS's sentence names something, like the KMS key that it is about.
+    #[must_use]
+    pub fn names(&self, word: &str) -> bool {
+        self.message.as_ref().is_some_and(|message| message.contains(word))
+    }
+
     /// A call that went wrong in the way of `fault`, with nothing from AWS to say about it.
     #[must_use]
     pub fn new(call: &'static str, fault: AwsFault) -> Self {

@@ -51,7 +51,7 @@ pub struct EncryptionContext {
 }
 
 impl EncryptionContext {
-    fn pairs(&self) -> HashMap<String, String> {
+    pub(super) fn pairs(&self) -> HashMap<String, String> {
         [
             ("app", "pii-vault".to_owned()),
             ("vault", self.vault.to_string()),

@@ -10,6 +10,7 @@ pub mod client;
 mod error;
 pub mod kms;
 pub mod kms_keys;
+pub mod kms_rewrap;
 pub mod kms_signing;
 pub mod queue;
 mod queue_settings;
@@ -20,6 +21,7 @@ mod sqs;
 
 pub use error::{AwsError, AwsFault};
 pub use kms::{EncryptionContext, GeneratedKey, KeyWrapper, Kms, KmsKeys};
+pub use kms_rewrap::{KeyRewrapper, Rewrapped};
 pub use kms_signing::{KmsSignature, Signer};
 pub use queue::{Deletion, Message, Queue, ReceiptHandle};
 pub use queue_settings::{QueueFinding, QueueSettings};

@@ -4,6 +4,7 @@ use super::config::UsageError;
 use crate::db::migrations::MigrationError;
 use crate::etl::EtlError;
 use crate::init::InitError;
+use crate::key_rotation::RotationError;
 use crate::keyring::KeyringError;
 use crate::lookup::LookupError;
 use crate::notary::{NotaryError, ResumeError};
@@ -37,6 +38,9 @@ impl ExitStatus {
             return Self::IntegrityBroken;
         }
         if error.downcast_ref().is_some_and(ResumeError::is_broken) || is_not_covered(error) {
+            return Self::IntegrityBroken;
+        }
+        if let Some(RotationError::NoneUnwraps(_)) = error.downcast_ref() {
             return Self::IntegrityBroken;
         }
         match key_error(error) {

@@ -37,6 +37,7 @@ pub(super) mod sql {
         RotationKind = "rotation_kind",
         RotationStep = "rotation_step",
         RotationFailure = "rotation_failure",
+        KmsKeyRetirement = "kms_key_retirement",
     );
 }
 

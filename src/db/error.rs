@@ -21,6 +21,8 @@ pub enum Fault {
     Conflict,
     /// Another transaction holds the audit log, and nothing is done that cannot be recorded.
     LogHeld,
+    /// The KMS key that wraps the key is retired.
+    KmsKeyRetired,
     /// The row breaks a rule of the schema.
     Constraint,
     /// PostgreSQL refused; its log says why.
@@ -81,6 +83,11 @@ impl fmt::Display for DbError {
                 "another transaction has held the audit log for some seconds, and what cannot be recorded is not done; \
                  try again. `pii-vault doctor`, which an administrator runs, names who holds it"
             }
+            Fault::KmsKeyRetired => {
+                "the KMS key that wrapped it is retired in this vault. Use the one that its keys were moved to: point the \
+                 alias at it, or set PII_VAULT_DATA_KMS_KEY, PII_VAULT_TOKEN_KMS_KEY or PII_VAULT_DEAD_LETTER_KMS_KEY, and \
+                 start again"
+            }
             Fault::Constraint => "the schema refused a row",
             Fault::Refused => "PostgreSQL refused; its server log says why",
             Fault::Missing => "a row that must be there is missing; did `pii-vault init` run?",
@@ -109,6 +116,9 @@ fn fault(error: &Error) -> Fault {
     match error {
         // By `audit_lock`; diesel does not tell SQLSTATE 55P03.
         Error::DatabaseError(_, information) if information.constraint_name() == Some("log_is_held") => Fault::LogHeld,
+        Error::DatabaseError(_, information) if information.constraint_name() == Some("kms_key_retired") => {
+            Fault::KmsKeyRetired
+        }
         Error::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Fault::Unreachable,
             DatabaseErrorKind::SerializationFailure => Fault::Conflict,

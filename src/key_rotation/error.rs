@@ -1,7 +1,8 @@
 use crate::aws::AwsError;
 use crate::crypto::RandomnessError;
+use crate::db::rotation::rewrap::Wrapped;
 use crate::db::{DbError, Fault};
-use crate::domain::AccessRefusal;
+use crate::domain::{AccessRefusal, KeyId};
 use crate::keyring::KeyringError;
 
 /// A rotation stopped. What was settled is done; run it again to go on.
@@ -16,6 +17,19 @@ pub enum RotationError {
     /// KMS.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// KMS would not wrap a key anew, and what was waited for did not come.
+    #[error("key {key}, under {kms_key}: {source}")]
+    Rewrap {
+        /// The key.
+        key: KeyId,
+        /// ARN of the KMS key that wraps it.
+        kms_key: String,
+        /// Why.
+        source: AwsError,
+    },
+    /// No key unwraps of those that were tried.
+    #[error("KMS unwraps none of {0} keys that were tried: they were altered, or are another vault's")]
+    NoneUnwraps(usize),
     /// The operating system.
     #[error(transparent)]
     Randomness(#[from] RandomnessError),
@@ -28,6 +42,10 @@ pub enum RotationError {
 }
 
 impl RotationError {
+    pub(super) fn rewrap(key: &Wrapped, source: AwsError) -> Self {
+        Self::Rewrap { key: key.id(), kms_key: key.kms_key.clone(), source }
+    }
+
     /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to read
     /// it.
     pub(super) fn may_pass(&self) -> bool {
@@ -39,7 +57,7 @@ impl RotationError {
             Self::Key(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::KeysChanged => true,
-            Self::Randomness(_) | Self::Task => false,
+            Self::Rewrap { .. } | Self::NoneUnwraps(_) | Self::Randomness(_) | Self::Task => false,
         }
     }
 }

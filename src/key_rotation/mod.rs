@@ -9,6 +9,7 @@
 
 mod error;
 mod pace;
+pub mod rewrap;
 mod runner;
 
 pub use error::RotationError;

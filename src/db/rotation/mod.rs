@@ -5,6 +5,7 @@
 //! work; what a runner had in hand when it died is found by the next pass.
 
 mod job;
+pub mod rewrap;
 
 use diesel::prelude::*;
 use diesel::sql_query;

@@ -1,0 +1,64 @@
+//! `key-rotation kek`: keys of one purpose, and the KMS key that wraps them.
+
+mod refusal;
+mod retire;
+mod run;
+mod verify;
+
+use clap::Subcommand;
+use uuid::Uuid;
+
+use super::pause;
+use crate::aws::{Kms, client};
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::OutputFormat;
+use crate::domain::{Purpose, RotationKind};
+
+const PAUSE_EXAMPLES: &str = "\
+Runners stop before their next page. `key-rotation kek run` goes on where they were.
+
+The login needs the role pii_vault_rewrap.
+
+Examples:
+  pii-vault key-rotation kek pause --purpose data --reason 'KMS throttles the checkout service'";
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Have KMS wrap all keys of a purpose anew, or go on with it
+    Run(run::Args),
+    /// Make the runners of a rotation stop
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// Prove that one KMS key wraps all keys of a purpose, and that they unwrap
+    Verify(verify::Args),
+    /// Let a KMS key wrap no key of a purpose any more
+    Retire(retire::Args),
+}
+
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct PauseArgs {
+    /// Which keys: data, token or dead-letter
+    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
+    purpose: Purpose,
+    #[command(flatten)]
+    pause: pause::Args,
+}
+
+pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Run(args) => run::run(args, format).await,
+        Command::Pause(args) => pause::run(RotationKind::Kek, args.purpose, args.pause, format).await,
+        Command::Verify(args) => verify::run(args, format).await,
+        Command::Retire(args) => retire::run(args, format).await,
+    }
+}
+
+/// KMS under the name of a job.
+async fn kms(job: Option<Uuid>) -> Kms {
+    Kms::for_rewrap(&client::load().await, job)
+}
+
+fn purpose(name: &str) -> Result<Purpose, &'static str> {
+    let known = Purpose::ALL.into_iter().find(|purpose| purpose.name() == name);
+    known.ok_or("the purposes are data, token and dead-letter")
+}

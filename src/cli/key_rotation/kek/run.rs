@@ -1,0 +1,226 @@
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+use tracing::info;
+
+use super::refusal::Refusal;
+use super::{kms, purpose};
+use crate::aws::KmsKeys;
+use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
+use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::output::{self, OutputFormat};
+use crate::db::rotation::rewrap::{self, Recorded};
+use crate::db::{Connection, Role, rotation, vault};
+use crate::domain::{Purpose, RotationKind, VaultId};
+use crate::key_rotation::Options;
+use crate::key_rotation::rewrap::{Calls, Rewrap, target};
+use crate::patience::Patience;
+
+/// Without --rate. A ReEncrypt counts twice, and all of an account's calls together may be 10,000 a second in most
+/// regions: `Request quotas` in the AWS KMS Developer Guide.
+const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// A page is so many seconds of calls at most, so that a run that is told to stop, or dies, has little in hand.
+const PAGE_SECONDS: i32 = 5;
+
+const EXAMPLES: &str = "\
+Each key that another KMS key wraps is wrapped anew by ReEncrypt: one call for a key, however much
+it seals, and no key leaves KMS unwrapped. Context and commitment stay, and what is sealed is not
+touched. Ingestion and unmask go on meanwhile. Without --rate there are 200 calls a second.
+
+It can be killed and run again, and run twice at once. While KMS throttles, is away, or has one of
+the KMS keys disabled, each call is tried again until --patience is over.
+
+First name the new KMS key to ingestion: move the alias, or set the variable and start it again.
+Give it the key policy of the old one (keys/README.md). It takes effect with the next key that a
+process makes: keys that the old KMS key wraps until then are wrapped anew as well.
+
+--newest-material is for after RotateKeyOnDemand or a yearly rotation of the same KMS key: new
+material wraps what is wrapped from then on, and nothing that was before. Run it once KMS says that
+the rotation is complete (list-key-rotations).
+
+The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on both KMS keys.
+
+Exit status 3: refused. 4: KMS does not unwrap some keys, which were altered or moved; they were
+passed over, `key-rotation status --job` lists them, and all others were wrapped anew.
+
+Examples:
+  pii-vault key-rotation kek run --purpose data --reason 'yearly' --to alias/pii-vault-data-2027
+  pii-vault key-rotation kek run --purpose token --reason 'new material' --newest-material
+  pii-vault key-rotation kek run --purpose data          goes on with what is not finished";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Args {
+    /// Which keys: data, token or dead-letter
+    #[arg(long, value_name = "PURPOSE", value_parser = purpose)]
+    purpose: Purpose,
+    /// The KMS key to wrap by: alias, id or ARN. Without it, the one that is set for the purpose, below
+    #[arg(long, value_name = "KEY")]
+    to: Option<String>,
+    /// Also wrap anew what this KMS key wraps already, for its newest material
+    #[arg(long)]
+    newest_material: bool,
+    /// Why, for the record: at most 1000 characters. Needed unless a rotation goes on that is not finished
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+    #[command(flatten)]
+    pace: PaceArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    kms: KmsArgs,
+}
+
+pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    let pool = args.database.server()?.pool(Role::Rewrap, args.pace.connections()).await?;
+    let (rate, options) = pace(args.pace.options());
+    let mut conn = pool.get().await?;
+    let vault = vault::id(&mut conn).await?;
+    let asked = Asked {
+        vault,
+        purpose: args.purpose,
+        named: args.to.is_some(),
+        to: args.to.unwrap_or_else(|| KmsKeys::from(args.kms).wrapping(args.purpose).to_owned()),
+        newest: args.newest_material,
+        patience: Patience(options.patience),
+    };
+    let begun = match rotation::unfinished(&mut conn, RotationKind::Kek, args.purpose).await? {
+        Some(job) => asked.go_on(&mut conn, job).await?,
+        None => match args.reason {
+            Some(reason) => asked.begin(&mut conn, &reason).await?,
+            None => return usage("--reason is needed: no rotation of these keys is unfinished"),
+        },
+    };
+    drop(conn);
+    match begun {
+        Begun::Job { id, target } => {
+            let calls = Calls::new(kms(Some(id)).await, vault, args.purpose, Some(rate), asked.patience);
+            drive(&pool, id, Rewrap::new(calls, target), options, "keys", format).await
+        }
+        Begun::Nothing { target } => {
+            let nothing = Nothing { ended: "nothing to do", purpose: args.purpose.name(), target };
+            output::result(format, &nothing, &nothing)?;
+            Ok(ExitStatus::Done)
+        }
+        Begun::Refused(refusal) => refusal.tell(format),
+    }
+}
+
+/// What is counted are calls, which a page makes many of; so the calls keep the pace, and not the pages.
+fn pace(options: Options) -> (NonZeroU32, Options) {
+    let rate = options.rate.unwrap_or(RATE);
+    let page = i32::try_from(rate.get()).unwrap_or(i32::MAX).saturating_mul(PAGE_SECONDS);
+    (rate, Options { rate: None, batch: options.batch.min(page), ..options })
+}
+
+/// What is to be done.
+struct Asked {
+    vault: VaultId,
+    purpose: Purpose,
+    to: String,
+    named: bool,
+    newest: bool,
+    patience: Patience,
+}
+
+enum Begun {
+    Job { id: uuid::Uuid, target: String },
+    Nothing { target: Option<String> },
+    Refused(Refusal),
+}
+
+impl Asked {
+    /// To the KMS key that was recorded, whatever its alias stands for by now.
+    async fn go_on(&self, conn: &mut Connection, job: rotation::Job) -> anyhow::Result<Begun> {
+        let target = job.target_kms_key.unwrap_or_default();
+        let is_another = self.newest && job.wrapped_before.is_none()
+            || self.named && self.target(conn).await?.is_some_and(|asked| asked != target);
+        if is_another {
+            return Ok(Begun::Refused(unfinished(Some(&target))));
+        }
+        info!(job = %job.id, kms_key = target, "going on");
+        Ok(Begun::Job { id: job.id, target })
+    }
+
+    async fn begin(&self, conn: &mut Connection, reason: &str) -> anyhow::Result<Begun> {
+        let Some(target) = self.target(conn).await? else { return Ok(Begun::Nothing { target: None }) };
+        Ok(match rewrap::record(conn, self.purpose, &target, self.newest, reason).await? {
+            Recorded::Job(id) => Begun::Job { id, target },
+            Recorded::Nothing => Begun::Nothing { target: Some(target) },
+            Recorded::Refused(refusal) => Begun::Refused(self.refused(refusal, &target)),
+        })
+    }
+
+    async fn target(&self, conn: &mut Connection) -> anyhow::Result<Option<String>> {
+        let calls = Calls::new(kms(None).await, self.vault, self.purpose, None, self.patience);
+        Ok(target(conn, &calls, &self.to).await?)
+    }
+
+    fn refused(&self, refusal: rewrap::Refusal, target: &str) -> Refusal {
+        let purpose = self.purpose.name();
+        match refusal {
+            rewrap::Refusal::Unfinished => unfinished(None),
+            rewrap::Refusal::Retired => Refusal {
+                refused: "kms_key_retired",
+                because: format!("{target} is retired for {purpose} keys"),
+                next: "name another KMS key by --to, or make a new one".to_owned(),
+            },
+            rewrap::Refusal::OtherPurpose => Refusal {
+                refused: "kms_key_of_another_purpose",
+                because: format!(
+                    "{target} wraps keys of another purpose, and who may unwrap those could then unwrap {purpose} keys"
+                ),
+                next: format!("name a KMS key for {purpose} keys alone by --to"),
+            },
+        }
+    }
+}
+
+fn unfinished(target: Option<&str>) -> Refusal {
+    let to = target.map(|target| format!(", to {target}")).unwrap_or_default();
+    Refusal {
+        refused: "rotation_unfinished",
+        because: format!("another rotation of these keys is not finished{to}"),
+        next: "run it to its end first, without --to and --newest-material".to_owned(),
+    }
+}
+
+#[derive(Serialize)]
+struct Nothing {
+    ended: &'static str,
+    purpose: &'static str,
+    target: Option<String>,
+}
+
+impl fmt::Display for Nothing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => writeln!(f, "nothing to do     {target} wraps all {} keys", self.purpose),
+            None => writeln!(f, "nothing to do     there are no {} keys", self.purpose),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_five_seconds_of_calls_at_most() {
+        let page = |rate, batch| {
+            let asked = Options { batch, workers: 2, rate: NonZeroU32::new(rate), patience: Duration::ZERO };
+            let (rate, options) = pace(asked);
+            assert_eq!(options.rate, None, "the pages wait for nothing");
+            (rate.get(), options.batch)
+        };
+        assert_eq!(page(1, 500), (1, 5));
+        assert_eq!(page(1_000, 500), (1_000, 500));
+        assert_eq!(page(0, 10_000), (200, 1_000));
+        assert_eq!(page(u32::MAX, 10_000), (u32::MAX, 10_000));
+    }
+}
