@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, instrument, warn};
@@ -84,6 +85,7 @@ pub async fn run<W: Worker>(
         patience,
         pace: Pace::new(options.rate),
         stop,
+        in_hand: RwLock::new(()),
         progress,
     });
     let mut workers = JoinSet::new();
@@ -116,6 +118,8 @@ struct Run<W, P> {
     patience: Patience,
     pace: Pace,
     stop: CancellationToken,
+    // Read by who has a page, written by who waits for all of them.
+    in_hand: RwLock<()>,
     progress: P,
 }
 
@@ -125,6 +129,7 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
         let may_pass = |error: &RotationError| error.may_pass() && !self.stop.is_cancelled();
         let mut counts = Counts::default();
         while !self.stop.is_cancelled() {
+            let in_hand = self.in_hand.read().await;
             let claim =
                 || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.batch).await?) };
             let claim = self.patience.wait_out(may_pass, || (), claim).await?;
@@ -145,7 +150,9 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                 }
                 Some(_) => {}
                 None if matches!(claim.step, RotationStep::Work | RotationStep::Emptying) => {
-                    // Others may still have the last pages in hand.
+                    // What the workers of this run still have would be handed out once more. Those of other runs may too.
+                    drop(in_hand);
+                    drop(self.in_hand.write().await);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 None => return Ok((Ending::Reached(claim.step), counts)),
