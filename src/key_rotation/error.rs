@@ -18,7 +18,7 @@ pub enum RotationError {
     #[error(transparent)]
     Aws(#[from] AwsError),
     /// KMS would not wrap a key anew, and what was waited for did not come.
-    #[error("key {key}, under {kms_key}: {source}")]
+    #[error("key {key}, which {kms_key} wraps")]
     Rewrap {
         /// The key.
         key: KeyId,

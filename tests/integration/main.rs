@@ -51,6 +51,7 @@ mod identities;
 mod in_the_database;
 mod ingest_role;
 mod init;
+mod key_rotation_kek;
 mod lookup;
 mod lookup_role;
 mod partitions;

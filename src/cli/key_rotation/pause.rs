@@ -37,7 +37,8 @@ pub(super) async fn run(
         }
         rotation::pause(&mut conn, job.id, &args.reason).await?;
     }
-    let paused = Paused { job: job.as_ref().map(|job| job.id), runners: job.map_or(0, |job| job.runners), kind, purpose };
+    let paused =
+        Paused { job: job.as_ref().map(|job| job.id), runners: job.map_or(0, |job| job.runners), kind, purpose };
     output::result(format, &paused, &paused)?;
     Ok(ExitStatus::Done)
 }

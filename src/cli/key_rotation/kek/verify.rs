@@ -152,7 +152,9 @@ impl fmt::Display for Shown {
             writeln!(f, "  {key}  does not unwrap by {kms_key}: it was altered or moved")?;
         }
         match (self.newest_asked, self.older_material) {
-            (true, None) => writeln!(f, "newest material   not known: no rotation to it is recorded, see run --newest-material")?,
+            (true, None) => {
+                writeln!(f, "newest material   not known: no rotation to it is recorded, see run --newest-material")?
+            }
             (true, Some(true)) => writeln!(f, "newest material   an older one wraps some")?,
             (true, Some(false)) => writeln!(f, "newest material   wraps all of them")?,
             (false, _) => {}

@@ -1,0 +1,58 @@
+//! KMS throttles, is away, or has a KMS key disabled, in the middle of a rotation.
+
+use serde_json::json;
+
+use super::scene::{Door, Mood};
+use crate::support::World;
+
+const KEYS: i64 = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kms_is_waited_for_and_the_rotation_goes_on() {
+    let world = World::vault().await;
+    world.add_data_keys(KEYS as i32).await;
+    for mood in [
+        Mood::Says("ThrottlingException"),
+        Mood::Says("DisabledException"),
+        Mood::Says("KMSInvalidStateException"),
+        Mood::Away,
+    ] {
+        let (new, door) = (world.another_kms_key().await, Door::before_kms(&world, Mood::Usual).await);
+        let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--rate", "40", "--batch", "5"];
+        let run = world.kek_through(&door.url, &[&args[..], &["--patience", "60s"]].concat());
+        world.wait_for_changed(5).await;
+        door.mood.send_replace(mood);
+        door.turned_away(10).await;
+        door.mood.send_replace(Mood::Usual);
+        let ended = run.finish().done().json();
+        assert_eq!((&ended["changed"], &ended["failed"]), (&json!(KEYS), &json!(0)), "{mood:?}");
+        assert_eq!(door.calls() as i64, KEYS + 1, "{mood:?}: what was wrapped was not asked for again");
+        assert_eq!(world.only_kms_key("data_keys").await, new);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn patience_ends_and_what_was_wrapped_stays() {
+    let world = World::vault().await;
+    world.add_data_keys(KEYS as i32).await;
+    for (mood, said) in [
+        (Mood::Says("DisabledException"), "DisabledException"),
+        (Mood::Away, "no answer"),
+        // Somebody has to do something about it: it is not waited for.
+        (Mood::Says("AccessDeniedException"), "keys/README.md"),
+    ] {
+        let (new, door) = (world.another_kms_key().await, Door::before_kms(&world, Mood::Usual).await);
+        let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--rate", "40", "--batch", "5"];
+        let run = world.kek_through(&door.url, &[&args[..], &["--patience", "1s"]].concat());
+        world.wait_for_changed(5).await;
+        door.mood.send_replace(mood);
+        let ended = run.finish().exits(1);
+        assert!(ended.stderr.contains(said) && ended.stderr.contains("run it again"), "{}", ended.stderr);
+        let (stored, calls) = (world.wrapped_by("data_keys").await, door.calls() as i64);
+        let stored = stored.iter().find(|(by, _)| *by == new).map_or(0, |(_, count)| *count);
+        assert_eq!(stored, calls - 1, "{mood:?}: what KMS wrapped is stored, also of the page that ended");
+        assert_eq!(world.count("pii_vault.rotation_failures").await, 0);
+        let ended = world.kek(&["run", "--purpose", "data"]).finish().done().json();
+        assert_eq!((&ended["changed"], &ended["failed"]), (&json!(KEYS), &json!(0)), "{mood:?}");
+    }
+}
