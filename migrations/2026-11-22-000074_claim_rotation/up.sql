@@ -180,13 +180,16 @@ AS $$
                 own.target_kms_key, own.wrapped_before
             )
             WHEN 'data-key' THEN format('e.data_key_id = ANY (%L::uuid[])', own.old_keys)
-            ELSE format(
-                'e.%I IS %s NULL',
-                -- Filled is the new key's slot, emptied the old one's; a rotation that is rolled back empties the new one's.
-                CASE WHEN (own.old_slot = 'a') = (own.step = 'emptying' AND NOT own.rolled_back)
-                    THEN 'token_key_a' ELSE 'token_key_b' END,
-                CASE WHEN own.step = 'emptying' THEN 'NOT' ELSE '' END
-            )
+            -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back: of
+            -- tokens of this key alone, or a page that is late would take those of the next rotation.
+            ELSE CASE own.step
+                WHEN 'emptying' THEN format(
+                    'e.%I = %L',
+                    CASE WHEN (own.old_slot = 'a') = own.rolled_back THEN 'token_key_b' ELSE 'token_key_a' END,
+                    CASE WHEN own.rolled_back THEN own.new_key ELSE own.old_keys[1] END
+                )
+                ELSE format('e.%I IS NULL', CASE own.old_slot WHEN 'a' THEN 'token_key_b' ELSE 'token_key_a' END)
+            END
         END
 $$;
 
