@@ -172,9 +172,13 @@ SET search_path = pii_vault, pg_temp
 SET "DateStyle" = 'ISO, YMD'
 AS $$
 DECLARE
-    own constant pii_vault.rotation_jobs := pii_vault.working_rotation(fetch_rewrap.job, 'kek');
+    own pii_vault.rotation_jobs;
     source record;
 BEGIN
+    IF num_nulls(job, through_day, through_id) > 0 THEN
+        RETURN;
+    END IF;
+    own := pii_vault.working_rotation(fetch_rewrap.job, 'kek');
     SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
     RETURN QUERY EXECUTE format(
         'SELECT e.create_date, e.event_id, e.wrapped_key::bytea, e.kms_key FROM %s AS e
