@@ -117,6 +117,14 @@ impl Kms {
         Self::of(config, KmsKeys::default())
     }
 
+    /// KMS for one rotation of the audit log, likewise under its name: `pv-job-` and the rotation.
+    #[must_use]
+    pub fn for_job(config: &aws_config::SdkConfig, job: Uuid, keys: KmsKeys) -> Self {
+        let mut config = aws_sdk_kms::config::Builder::from(config);
+        config.set_app_name(AppName::new(format!("pv-job-{job}")).ok());
+        Self::of(config, keys)
+    }
+
     fn of(config: aws_sdk_kms::config::Builder, keys: KmsKeys) -> Self {
         // A call that hangs must not outlast anybody's patience: KMS answers within milliseconds.
         let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build();

@@ -36,6 +36,17 @@ pub enum RotationError {
     /// Keys went out of use while a page was worked on.
     #[error("keys changed meanwhile; the page is worked on anew")]
     KeysChanged,
+    /// The KMS key that wraps a data key is disabled or about to be deleted.
+    #[error(
+        "the KMS key {kms_key}, which wraps data key {key}, is disabled or about to be deleted; enable it, or delete it \
+         for good: then the rows under it are passed over"
+    )]
+    KmsKeyOff {
+        /// The data key.
+        key: KeyId,
+        /// ARN of the KMS key.
+        kms_key: String,
+    },
     /// A task of ours panicked.
     #[error("a task ended unexpectedly")]
     Task,
@@ -56,7 +67,7 @@ impl RotationError {
             }
             Self::Key(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
-            Self::KeysChanged => true,
+            Self::KeysChanged | Self::KmsKeyOff { .. } => true,
             Self::Rewrap { .. } | Self::NoneUnwraps(_) | Self::Randomness(_) | Self::Task => false,
         }
     }

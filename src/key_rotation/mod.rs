@@ -9,6 +9,7 @@
 
 mod error;
 mod pace;
+pub mod reseal;
 pub mod rewrap;
 mod runner;
 

@@ -103,6 +103,13 @@ pub async fn run<W: Worker>(
             run.stop.cancel();
         }
     }
+    // A claim tells what was settled before it; the last page came after.
+    if let Ok((_, last)) = &mut ended
+        && let Ok(mut conn) = pool.get().await
+        && let Ok(now) = rotation::counts(&mut conn, job).await
+    {
+        *last = now;
+    }
     // What is left of a runner that cannot say so is not seen any more, and that is all.
     let left: Result<(), DbError> = async { rotation::leave(&mut *pool.get().await?, job, hands.runner).await }.await;
     if let Err(error) = left {

@@ -26,9 +26,12 @@ pub enum Unopenable {
     /// KMS does not take it for what it wrapped under this context.
     #[error("its wrapped key was altered or moved: KMS does not unwrap it")]
     WrappedKey,
-    /// The KMS key that wraps it is gone or out of use.
-    #[error("the KMS key that wraps its key is deleted, disabled or misnamed")]
+    /// The KMS key that wraps it is gone.
+    #[error("the KMS key that wraps its key is deleted or misnamed")]
     KmsKey,
+    /// The KMS key that wraps it is out of use; somebody can take that back.
+    #[error("the KMS key that wraps its key is disabled or about to be deleted")]
+    KmsKeyOff,
 }
 
 impl<W: KeyWrapper> Openers<W> {
@@ -56,6 +59,17 @@ impl<W: KeyWrapper> Openers<W> {
         Ok(opener.as_mut().map_err(|why| *why))
     }
 
+    /// The same of a key that [`Self::get`] brought just now, for who cannot wait for KMS.
+    pub fn kept(&mut self, key: KeyId) -> Option<Result<&mut Opener, Unopenable>> {
+        let (_, opener) = self.kept.iter_mut().find(|(id, _)| *id == key)?;
+        Some(opener.as_mut().map_err(|why| *why))
+    }
+
+    /// Asks KMS anew for this key next time.
+    pub fn forget(&mut self, key: KeyId) {
+        self.kept.retain(|(id, _)| *id != key);
+    }
+
     async fn unwrap(&self, key: &WrappedKey) -> Result<Result<Opener, Unopenable>, KeyringError> {
         let context = EncryptionContext { vault: self.vault, purpose: self.purpose, key: key.id };
         match self.wrapper.unwrap(&key.kms_key, &key.wrapped_key, context).await {
@@ -73,9 +87,8 @@ fn unopenable(error: &AwsError) -> Option<Unopenable> {
         | (_, Some("InvalidCiphertextException" | "IncorrectKeyException" | "InvalidKeyUsageException")) => {
             Some(Unopenable::WrappedKey)
         }
-        (AwsFault::NotFound, _) | (_, Some("DisabledException" | "KMSInvalidStateException")) => {
-            Some(Unopenable::KmsKey)
-        }
+        (AwsFault::NotFound, _) => Some(Unopenable::KmsKey),
+        (_, Some("DisabledException" | "KMSInvalidStateException")) => Some(Unopenable::KmsKeyOff),
         _ => None,
     }
 }

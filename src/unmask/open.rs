@@ -88,7 +88,9 @@ impl<W: KeyWrapper> Opening<W> {
         let opener = match self.openers.get(key).await? {
             Ok(opener) => opener,
             Err(Unopenable::Commitment) => return Ok(Err(OpenFailure::KeyCommitment)),
-            Err(Unopenable::WrappedKey | Unopenable::KmsKey) => return Ok(Err(OpenFailure::KeyDoesNotUnwrap)),
+            Err(Unopenable::WrappedKey | Unopenable::KmsKey | Unopenable::KmsKeyOff) => {
+                return Ok(Err(OpenFailure::KeyDoesNotUnwrap));
+            }
         };
         let values = self.fields.iter().map(|field| open_field(opener, self.vault, row, *field));
         Ok(values.collect::<Result<_, _>>().map_err(failure).map(|values| OpenedRow {

@@ -1,5 +1,6 @@
 //! `key-rotation`: the three kinds of key, and for each plan, run, pause, verify, retire.
 
+mod data_key;
 mod kek;
 mod pause;
 mod run;
@@ -11,6 +12,9 @@ use super::output::OutputFormat;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Data keys: what seals the values of rows
+    #[command(subcommand)]
+    DataKey(data_key::Command),
     /// The KMS keys that wrap the keys of the vault
     #[command(subcommand)]
     Kek(kek::Command),
@@ -18,6 +22,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
+        Command::DataKey(command) => data_key::run(command, format).await,
         Command::Kek(command) => kek::run(command, format).await,
     }
 }

@@ -12,7 +12,7 @@ use crate::db::{Connection, Role, Server, rotation};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 
 #[derive(clap::Args, Debug)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     /// Why, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,

@@ -4,8 +4,11 @@
 //! own; the database refuses any other order, whoever asks. A claim moves the job's cursor, so that runners share the
 //! work; what a runner had in hand when it died is found by the next pass.
 
+pub mod data_keys;
 mod job;
+pub mod reseal;
 pub mod rewrap;
+pub mod samples;
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -125,6 +128,19 @@ pub async fn settle(
     Ok(())
 }
 
+/// How far a job is now.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn counts(conn: &mut Connection, job: Uuid) -> Result<Counts, DbError> {
+    let row: CountsRow = sql_query("SELECT total, changed, failed FROM pii_vault.rotation_jobs WHERE id = $1")
+        .bind::<SqlUuid, _>(job)
+        .get_result(conn)
+        .await
+        .map_err(DbError::during("reading how far a rotation is"))?;
+    Ok(row.into())
+}
+
 /// Makes all runners of a job stop before their next page.
 ///
 /// # Errors
@@ -169,12 +185,24 @@ struct ClaimRow {
     through_id: Option<Uuid>,
     #[diesel(sql_type = BigInt)]
     page_rows: i64,
+    #[diesel(embed)]
+    counts: CountsRow,
+}
+
+#[derive(QueryableByName)]
+struct CountsRow {
     #[diesel(sql_type = BigInt)]
     total: i64,
     #[diesel(sql_type = BigInt)]
     changed: i64,
     #[diesel(sql_type = BigInt)]
     failed: i64,
+}
+
+impl From<CountsRow> for Counts {
+    fn from(row: CountsRow) -> Self {
+        Self { total: row.total.unsigned_abs(), changed: row.changed.unsigned_abs(), failed: row.failed.unsigned_abs() }
+    }
 }
 
 impl From<ClaimRow> for Claim {
@@ -184,11 +212,7 @@ impl From<ClaimRow> for Claim {
             through,
             rows: row.page_rows.unsigned_abs(),
         });
-        let counts = Counts {
-            total: row.total.unsigned_abs(),
-            changed: row.changed.unsigned_abs(),
-            failed: row.failed.unsigned_abs(),
-        };
+        let counts = row.counts.into();
         Self { step: row.step, paused: row.paused, range, counts }
     }
 }

@@ -1,0 +1,47 @@
+//! `key-rotation data-key`.
+
+mod keys;
+mod retire;
+mod run;
+mod set_aside;
+mod verify;
+
+use clap::Subcommand;
+
+use super::pause;
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::OutputFormat;
+use crate::domain::{Purpose, RotationKind};
+
+const PAUSE_EXAMPLES: &str = "\
+Runners stop before their next page. `key-rotation data-key run` goes on where they were.
+
+The login needs the role pii_vault_reseal.
+
+Examples:
+  pii-vault key-rotation data-key pause --reason 'the disks are busy'";
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Seal rows anew under fresh keys, so that nothing is left under old or leaked ones
+    Run(Box<run::Args>),
+    /// Make the runners of the rotation stop
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(pause::Args),
+    /// Prove that no row is left under the old keys, by counting and by opening a sample
+    Verify(Box<verify::Args>),
+    /// Take keys out of use for good that no row names
+    Retire(retire::Args),
+    /// Take rows that do not open out of the events, so that their keys can be retired
+    SetAside(set_aside::Args),
+}
+
+pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Run(args) => run::run(*args, format).await,
+        Command::Pause(args) => pause::run(RotationKind::DataKey, Purpose::Data, args, format).await,
+        Command::Verify(args) => verify::run(*args, format).await,
+        Command::Retire(args) => retire::run(args, format).await,
+        Command::SetAside(args) => set_aside::run(args, format).await,
+    }
+}

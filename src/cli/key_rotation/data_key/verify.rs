@@ -1,0 +1,130 @@
+use std::fmt;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::keys::{Shown, table};
+use crate::aws::{Kms, KmsKeys, client};
+use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::refused;
+use crate::db::rotation::{all, data_keys};
+use crate::db::{Role, vault};
+use crate::domain::RotationKind;
+use crate::key_rotation::RotationError;
+use crate::key_rotation::reseal::{Verified, verify};
+
+const EXAMPLES: &str = "\
+Counts the rows under the keys that the rotation left. Then opens some rows that were sealed since,
+at random, and compares their tokens with the values; the audit log has which ones before that.
+
+Without a rotation ever, it counts the rows under all decrypt-only keys, and opens none.
+
+The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the data and token
+keys.
+
+Exit status 1: rows are left. 4: a row of the sample does not open, or has another value's token.
+
+Examples:
+  pii-vault key-rotation data-key verify
+  pii-vault key-rotation data-key verify --sample 5000 --output json";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Args {
+    /// The rotation; without it, the latest one of data keys
+    #[arg(long, value_name = "UUID")]
+    job: Option<Uuid>,
+    /// How many rows to open; 0 opens none
+    #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(i32).range(0..=10_000))]
+    sample: i32,
+    /// How long KMS or PostgreSQL may be away before it gives up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    patience: std::time::Duration,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    kms: KmsArgs,
+}
+
+pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    let pool = args.database.server()?.pool(Role::Reseal, 1).await?;
+    let (job, keys, vault) = {
+        let mut conn = pool.get().await?;
+        let mut jobs = all(&mut conn).await?.into_iter().filter(|job| job.kind == RotationKind::DataKey);
+        let job = jobs.find(|job| args.job.is_none_or(|id| job.id == id)).map(|job| job.id);
+        if args.job.is_some() && job.is_none() {
+            anyhow::bail!("there is no such rotation of data keys; `pii-vault key-rotation status` lists them");
+        }
+        (job, data_keys::count(&mut conn, job).await?, vault::id(&mut conn).await?)
+    };
+    let verified = match job {
+        Some(job) if args.sample > 0 => {
+            let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
+            match verify(&pool, kms, vault, job, args.sample, args.patience).await {
+                Err(RotationError::Db(error)) if let Some(refusal) = error.refusal() => {
+                    return refused(refusal, format);
+                }
+                verified => verified.context("the sample was not opened")?,
+            }
+        }
+        _ => Verified::default(),
+    };
+    let left = keys.iter().filter(|key| key.row_count > 0).map(Shown::from).collect();
+    let rows_left = keys.iter().map(|key| key.row_count).sum();
+    let report = Report::new(job, keys.len(), rows_left, left, &verified);
+    output::result(format, &report, &report)?;
+    Ok(match (verified.wrong.is_empty(), rows_left) {
+        (false, _) => ExitStatus::IntegrityBroken,
+        (true, 0) => ExitStatus::Done,
+        (true, _) => ExitStatus::Failed,
+    })
+}
+
+#[derive(Serialize)]
+struct Report {
+    job: Option<Uuid>,
+    keys: usize,
+    rows_left: i64,
+    left: Vec<Shown>,
+    opened: u64,
+    wrong: Vec<Wrong>,
+}
+
+#[derive(Serialize)]
+struct Wrong {
+    create_date: String,
+    event_id: String,
+    why: &'static str,
+}
+
+impl Report {
+    fn new(job: Option<Uuid>, keys: usize, rows_left: i64, left: Vec<Shown>, verified: &Verified) -> Self {
+        let wrong = verified.wrong.iter().map(|row| Wrong {
+            create_date: row.create_date.to_string(),
+            event_id: row.event.to_string(),
+            why: row.why.name(),
+        });
+        Self { job, keys, rows_left, left, opened: verified.good, wrong: wrong.collect() }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "old keys          {}", self.keys)?;
+        writeln!(f, "rows under them   {}", self.rows_left)?;
+        if !self.left.is_empty() {
+            write!(f, "{}", table(&self.left))?;
+        }
+        writeln!(f, "sample            {} rows opened, with the tokens of their values", self.opened)?;
+        for row in &self.wrong {
+            writeln!(f, "  {}  {}  {}", row.event_id, row.create_date, row.why)?;
+        }
+        if self.rows_left > 0 {
+            writeln!(f, "next              pii-vault key-rotation data-key run")?;
+        }
+        Ok(())
+    }
+}

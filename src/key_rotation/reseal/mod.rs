@@ -1,0 +1,141 @@
+//! Data keys: rows are opened and sealed anew under fresh keys. Their tokens stay as they are.
+
+mod open;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel_async::AsyncConnection as _;
+use tokio::sync::Mutex;
+use tracing::warn;
+use uuid::Uuid;
+
+pub use verify::{Verified, Wrong, verify};
+
+use super::error::RotationError;
+use super::runner::{Hands, Worker};
+use crate::aws::KeyWrapper;
+use crate::db::hold::Hold;
+use crate::db::rotation::{self, Range, reseal};
+use crate::db::sealing_keys::Seals;
+use crate::db::{DbError, Fault, Pool};
+use crate::domain::{Purpose, RotationKind, VaultId};
+use crate::keyring::{KeyLimits, Openers, SealingKeys, Unopenable};
+use crate::patience::Patience;
+use open::{Page, by_key, reopen};
+
+/// Data keys that are kept unwrapped, some 2 MiB each at most. Where more processes than this sealed at a time, KMS is
+/// asked for a key more than once.
+const KEYS: usize = 128;
+
+/// Seals the rows of a page anew.
+pub struct Reseal<W> {
+    vault: VaultId,
+    openers: Arc<Mutex<Openers<W>>>,
+    sealing: Arc<SealingKeys<W>>,
+}
+
+/// Records a rotation of data keys, or finds the one that somebody else has just recorded. `None`: there is nothing to
+/// do. See [`reseal::record`].
+///
+/// # Errors
+/// [`RotationError`].
+pub async fn start(
+    pool: &Pool,
+    keys: &[Uuid],
+    max_age: Option<Duration>,
+    reason: &str,
+    patience: Duration,
+) -> Result<Option<Uuid>, RotationError> {
+    let record = || async {
+        let mut conn = pool.get().await?;
+        match reseal::record(&mut conn, keys, max_age, reason).await {
+            // Or recorded by ourselves, and the answer was lost.
+            Err(error) if error.fault() == Fault::Constraint => {
+                let under_way = rotation::unfinished(&mut conn, RotationKind::DataKey, Purpose::Data).await?;
+                under_way.map(|job| Some(job.id)).ok_or(error.into())
+            }
+            recorded => Ok(recorded?),
+        }
+    };
+    Patience(patience).wait_out(RotationError::may_pass, || (), record).await
+}
+
+impl<W: KeyWrapper> Reseal<W> {
+    /// No key yet: the first page brings the old ones, and makes the new one.
+    pub fn new(pool: Pool, wrapper: W, vault: VaultId, limits: KeyLimits) -> Self {
+        let wrapper = Arc::new(wrapper);
+        let openers = Arc::new(Mutex::new(Openers::new(wrapper.clone(), vault, Seals::Values, KEYS)));
+        let sealing = Arc::new(SealingKeys::new(pool, wrapper, vault, Seals::Values, limits));
+        // While a run waits, the key moves on all the same.
+        let waiting = Arc::downgrade(&sealing);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                let Some(sealing) = waiting.upgrade() else { break };
+                sealing.advance().await;
+            }
+        });
+        Self { vault, openers, sealing }
+    }
+
+    /// Opening and sealing compute: they have threads of their own, and the runtime goes on.
+    async fn reseal(&self, rows: Vec<reseal::SealedEvent>) -> Result<Page, RotationError> {
+        let values = u64::try_from(rows.len() * 2).unwrap_or(u64::MAX);
+        // Before anything is opened: where KMS is not to be had, no row passes for broken.
+        let new = self.sealing.take(values).await?;
+        let mut page = Page::under(new.id);
+        for (key, rows) in by_key(rows) {
+            let mut openers = self.openers.clone().lock_owned().await;
+            if let Some(wrapped) = &key
+                && let Err(Unopenable::KmsKeyOff) = openers.get(wrapped).await?
+            {
+                openers.forget(wrapped.id);
+                return Err(RotationError::KmsKeyOff { key: wrapped.id, kms_key: wrapped.kms_key.clone() });
+            }
+            let (vault, new) = (self.vault, new.clone());
+            let resealed = tokio::task::spawn_blocking(move || {
+                let mut opener = key.and_then(|key| openers.kept(key.id));
+                rows.iter().map(|row| reopen(vault, opener.as_mut(), &new, row)).collect::<Result<Vec<_>, _>>()
+            });
+            page.extend(resealed.await.map_err(|_| RotationError::Task)??);
+        }
+        page.sort();
+        Ok(page)
+    }
+
+    /// Rows and what became of the page in one transaction.
+    async fn commit(&self, hands: &Hands, page: &Page) -> Result<(), RotationError> {
+        let mut conn = hands.pool.get().await?;
+        let hold = conn.transaction(async |conn| {
+            let (hold, stored) = match page.rows.as_slice() {
+                [] => (Hold::Held, 0),
+                rows => reseal::store(conn, hands.job, page.key, rows).await?,
+            };
+            if hold == Hold::Held {
+                rotation::settle(conn, hands.job, hands.runner, stored, &page.failed).await?;
+            }
+            Ok::<_, DbError>(hold)
+        });
+        match hold.await? {
+            Hold::Held => Ok(()),
+            refused => {
+                warn!(?refused, "the new data key went out of use");
+                self.sealing.forget(page.key).await;
+                Err(RotationError::KeysChanged)
+            }
+        }
+    }
+}
+
+impl<W: KeyWrapper> Worker for Reseal<W> {
+    async fn work(&self, hands: &Hands, range: Range) -> Result<(), RotationError> {
+        let rows = reseal::fetch(&mut *hands.pool.get().await?, hands.job, range).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let page = self.reseal(rows).await?;
+        self.commit(hands, &page).await
+    }
+}

@@ -1,0 +1,117 @@
+//! KMS or PostgreSQL is away, throttles or refuses while data keys are rotated; keys go out of use under a run.
+
+use std::time::Duration;
+
+use crate::support::{KmsFault, Who, World, ended};
+
+const ALL: [&str; 9] = ["run", "--max-age", "0", "--reason", "a test", "--batch", "20", "--workers", "1"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_kms_throttles_or_has_a_key_disabled_it_waits_and_no_row_passes_for_broken() {
+    let world = World::vault().await;
+    world.ingest(6, 40);
+    let before = world.events_as_text().await;
+    let fault = KmsFault::before(world.kms_port()).await;
+    let env = [("AWS_ENDPOINT_URL_KMS", fault.url.as_str())];
+    for code in ["ThrottlingException", "DisabledException", "KMSInvalidStateException", "KeyUnavailableException"] {
+        fault.set(Some(code));
+        let args = [&ALL[..], &["--patience", "1s"]].concat();
+        let failed = world.start_data_key_with(&args, &env).finish().exits(1);
+        assert!(failed.stderr.contains("run it again to go on"), "{code}: {}", failed.stderr);
+        assert_eq!(world.count("pii_vault.rotation_failures").await, 0, "{code}");
+        assert_eq!(world.count("pii_vault.rotation_jobs WHERE paused AND changed = 0").await, 1, "{code}");
+    }
+    // In the middle: the first page is done, the keys of others are not to be had for a while.
+    fault.set(None);
+    let mut run = world.start_data_key_with(&[&ALL[..], &["--rate", "60/s"]].concat(), &env);
+    run.wait_for_log("new sealing key");
+    let disabled = async |code: &'static str| {
+        fault.set(Some(code));
+        let so_far = fault.answered();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        fault.set(None);
+        fault.answered() - so_far
+    };
+    for code in ["ThrottlingException", "DisabledException", "ThrottlingException", "KMSInvalidStateException"] {
+        disabled(code).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let report = run.finish().done().json();
+    assert_eq!(ended(&report), ("done", 240, 0), "{report}");
+    assert_eq!(world.events_as_text().await, before);
+}
+
+/// By the commands' own client: KMS says DisabledException of the old key only, so the new one is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kms_key_that_is_off_holds_it_up_and_one_that_is_gone_does_not() {
+    let world = World::vault().await;
+    world.ingest(2, 30);
+    let gone = "UPDATE pii_vault.data_keys SET kms_key = 'arn:aws:kms:us-east-1:123456789012:key/'||gen_random_uuid() \
+                WHERE id = (SELECT min(id::text)::uuid FROM pii_vault.data_keys)";
+    assert_eq!(world.sql.execute(gone, &[]).await.unwrap(), 1);
+    let report = world.data_key(&[&ALL[..], &["--patience", "2s"]].concat()).exits(4).json();
+    assert_eq!(ended(&report), ("done", 30, 30), "{report}");
+    assert_eq!(world.count("pii_vault.rotation_failures WHERE why = 'key_does_not_unwrap'").await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_kms_or_postgresql_is_away_it_waits_and_goes_on() {
+    let world = World::vault().await;
+    world.ingest(3, 100);
+    let before = world.events_as_text().await;
+    let away = [("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")];
+    let failed = world.start_data_key_with(&[&ALL[..], &["--patience", "1s"]].concat(), &away).finish().exits(1);
+    assert!(failed.stderr.contains("kms:GenerateDataKey"), "{}", failed.stderr);
+    let run = world.start_data_key(&[&ALL[..], &["--rate", "100/s"]].concat());
+    world.wait_for_resealed(20).await;
+    let reseal = format!("reseal_{}", world.id);
+    let terminate = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{reseal}'");
+    for _ in 0..10 {
+        world.sql.batch_execute(&terminate).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(70)).await;
+    }
+    world.sql.batch_execute(&format!("ALTER ROLE {reseal} NOLOGIN")).await.unwrap();
+    world.sql.batch_execute(&terminate).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.sql.batch_execute(&format!("ALTER ROLE {reseal} LOGIN")).await.unwrap();
+    let report = run.finish().done().json();
+    assert_eq!(ended(&report), ("done", 300, 0), "{report}");
+    assert_eq!(world.events_as_text().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_that_goes_out_of_use_is_replaced() {
+    let world = World::vault().await;
+    world.ingest(1, 300);
+    let before = world.events_as_text().await;
+    let run = world.start_data_key(&[&ALL[..], &["--rate", "200/s"]].concat());
+    world.wait_for_resealed(20).await;
+    // Such as by somebody who found that it leaked.
+    assert_eq!(
+        world
+            .sql
+            .execute("UPDATE pii_vault.data_keys SET state = 'decrypt-only' WHERE state = 'active'", &[])
+            .await
+            .unwrap(),
+        1
+    );
+    let finished = run.finish().done();
+    assert_eq!(ended(&finished.json()), ("done", 300, 0), "{}", finished.stderr);
+    assert!(finished.stderr.contains("the new data key went out of use"), "{}", finished.stderr);
+    assert_eq!(world.count("(SELECT DISTINCT data_key_id FROM pii_vault.login_events) AS keys").await, 2);
+    assert_eq!(world.events_as_text().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_another_holds_are_waited_for() {
+    let world = World::vault().await;
+    world.ingest(1, 60);
+    let holder = world.superuser().await;
+    holder.batch_execute("BEGIN; UPDATE pii_vault.login_events SET locale = locale WHERE event_id IN (SELECT event_id FROM pii_vault.login_events LIMIT 3)").await.unwrap();
+    let mut run = world.start_data_key(&ALL);
+    // Five seconds, and once more.
+    run.wait_for_log("another transaction was in the way");
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(ended(&run.finish().done().json()), ("done", 60, 0));
+    world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
+}
