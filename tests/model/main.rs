@@ -43,8 +43,8 @@ mod flaw;
 mod notary;
 mod properties;
 mod protocol;
-mod rotation;
 mod restore;
+mod rotation;
 mod state;
 
 use std::collections::BTreeSet;
