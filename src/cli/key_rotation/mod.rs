@@ -4,6 +4,7 @@ mod data_key;
 mod kek;
 mod pause;
 mod run;
+mod status;
 
 use clap::Subcommand;
 
@@ -18,11 +19,14 @@ pub(super) enum Command {
     /// The KMS keys that wrap the keys of the vault
     #[command(subcommand)]
     Kek(kek::Command),
+    /// The keys, what is under each, and the rotations
+    Status(status::Args),
 }
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
         Command::DataKey(command) => data_key::run(command, format).await,
         Command::Kek(command) => kek::run(command, format).await,
+        Command::Status(args) => status::run(args, format).await,
     }
 }

@@ -9,6 +9,9 @@ mod job;
 pub mod reseal;
 pub mod rewrap;
 pub mod samples;
+mod keys;
+pub mod rewrap;
+mod told;
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -18,6 +21,8 @@ use time::Date;
 use uuid::Uuid;
 
 pub use job::{Job, all, unfinished};
+pub use keys::{Extent, KeyGroup, extent, keys, sample};
+pub use told::{PassedOver, Told, history, passed_over};
 
 use super::committed::committed;
 use super::enums::sql;

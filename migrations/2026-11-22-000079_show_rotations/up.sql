@@ -1,0 +1,108 @@
+-- What there is to rotate, what became of rotations, and what one would take. No key bytes and no value leave here.
+
+-- Counted by one scan of the events and one of the dead letters, which takes as long as they take to read; without rows,
+-- of the keys alone. A group without a state: rows name keys that are not there.
+CREATE FUNCTION pii_vault.rotation_keys(with_rows boolean)
+RETURNS TABLE (
+    purpose pii_vault.key_purpose, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text, key_count bigint,
+    oldest timestamptz, newest timestamptz, longest_wrapped timestamptz, row_count bigint, unused bigint
+)
+LANGUAGE sql STABLE STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+    WITH events AS MATERIALIZED (
+        SELECT e.data_key_id, e.token_key_a, e.token_key_b, count(*) AS row_count
+        FROM pii_vault.login_events AS e WHERE rotation_keys.with_rows GROUP BY 1, 2, 3
+    ), named AS (
+        SELECT 'data'::pii_vault.key_purpose AS purpose, e.data_key_id AS id, sum(e.row_count) AS row_count
+        FROM events AS e GROUP BY e.data_key_id
+        UNION ALL
+        SELECT 'token', t.id, sum(e.row_count)
+        FROM events AS e CROSS JOIN LATERAL (VALUES (e.token_key_a), (e.token_key_b)) AS t (id)
+        WHERE t.id IS NOT NULL GROUP BY t.id
+        UNION ALL
+        SELECT 'dead-letter', l.dead_letter_key_id, count(*)
+        FROM pii_vault.dead_letters AS l WHERE rotation_keys.with_rows GROUP BY l.dead_letter_key_id
+    ), stored AS (
+        SELECT 'data'::pii_vault.key_purpose AS purpose, k.id, k.state, NULL::pii_vault.token_slot AS slot, k.kms_key,
+            k.created_at, k.wrapped_at FROM pii_vault.data_keys AS k
+        UNION ALL
+        SELECT 'token', k.id, k.state, k.slot, k.kms_key, k.created_at, k.wrapped_at FROM pii_vault.token_keys AS k
+        UNION ALL
+        SELECT 'dead-letter', k.id, k.state, NULL, k.kms_key, k.created_at, k.wrapped_at
+        FROM pii_vault.dead_letter_keys AS k
+    )
+    SELECT purpose, s.state, s.slot, s.kms_key, count(*), min(s.created_at), max(s.created_at), min(s.wrapped_at),
+        coalesce(sum(n.row_count), 0)::bigint, count(*) FILTER (WHERE n.id IS NULL)
+    FROM stored AS s FULL JOIN named AS n USING (purpose, id)
+    GROUP BY purpose, s.state, s.slot, s.kms_key
+    ORDER BY purpose, s.state, s.slot, s.kms_key
+$$;
+COMMENT ON FUNCTION pii_vault.rotation_keys IS
+    'Keys by purpose, state and KMS key, with their ages, the rows that name them, and how many no row names';
+
+CREATE FUNCTION pii_vault.rotation_history(job uuid)
+RETURNS TABLE (seq bigint, at timestamptz, actor text, step text, reason text)
+LANGUAGE sql STABLE STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT l.seq, l.at, l.actor, l.details ->> 'step', l.reason FROM pii_vault.audit_log AS l
+    WHERE l.subject = rotation_history.job AND l.action = 'key_rotation' ORDER BY l.seq
+$$;
+COMMENT ON FUNCTION pii_vault.rotation_history IS 'What the audit log says of a job, and of nothing else';
+
+-- NULL: any age. What is named and older is counted once.
+CREATE FUNCTION pii_vault.plan_data_keys(max_age interval, named uuid[], OUT key_count bigint, OUT row_count bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_reseal');
+    WITH chosen AS MATERIALIZED (
+        SELECT k.id FROM pii_vault.data_keys AS k
+        WHERE k.state IN ('active', 'decrypt-only')
+            AND (k.id = ANY (plan_data_keys.named) OR k.created_at < clock_timestamp() - plan_data_keys.max_age)
+    )
+    SELECT (SELECT count(*) FROM chosen),
+        (SELECT count(*) FROM pii_vault.login_events AS e WHERE e.data_key_id IN (SELECT c.id FROM chosen AS c))
+    INTO key_count, row_count;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.plan_data_keys IS 'Data keys that a rotation would leave, and the rows under them';
+
+-- Writes rows as they are and undoes it: what is left are as many dead tuples, which vacuum takes away. Locked rows are
+-- passed over.
+CREATE FUNCTION pii_vault.sample_rotation(most integer, OUT sampled bigint, OUT seconds double precision)
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+SET lock_timeout = '5s'
+AS $$
+DECLARE
+    began timestamptz;
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_reseal');
+    BEGIN
+        began := clock_timestamp();
+        WITH taken AS MATERIALIZED (
+            SELECT e.create_date, e.event_id FROM pii_vault.login_events AS e
+            ORDER BY e.create_date, e.event_id LIMIT least(greatest(sample_rotation.most, 0), 1000)
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE pii_vault.login_events AS e
+        SET ip_ciphertext = e.ip_ciphertext, device_id_ciphertext = e.device_id_ciphertext, data_key_id = e.data_key_id
+        FROM taken AS s WHERE e.create_date = s.create_date AND e.event_id = s.event_id;
+        GET DIAGNOSTICS sampled = ROW_COUNT;
+        seconds := extract(epoch FROM clock_timestamp() - began);
+        RAISE 'a sample is undone' USING ERRCODE = 'PV001';
+    EXCEPTION WHEN SQLSTATE 'PV001' THEN
+        NULL;
+    END;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.sample_rotation IS 'How long the database takes to write rows anew; 1,000 at most. Nothing is changed';
+
+REVOKE EXECUTE ON FUNCTION
+    pii_vault.rotation_keys, pii_vault.rotation_history, pii_vault.plan_data_keys, pii_vault.sample_rotation FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION pii_vault.rotation_keys, pii_vault.rotation_history
+    TO pii_vault_rewrap, pii_vault_reseal, pii_vault_auditor;
+GRANT EXECUTE ON FUNCTION pii_vault.plan_data_keys, pii_vault.sample_rotation TO pii_vault_reseal;
