@@ -24,6 +24,8 @@ pub enum Table {
     ReceiptRows,
     /// Which dead letters may be handed out.
     RedriveJobs,
+    /// Which keys are rotated, and which rows are handed out for that.
+    RotationJobs,
 }
 
 /// How the two differ.
@@ -50,7 +52,7 @@ pub struct Mismatch {
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Policy,
         Self::Requests,
         Self::Decisions,
@@ -58,6 +60,7 @@ impl Table {
         Self::Receipts,
         Self::ReceiptRows,
         Self::RedriveJobs,
+        Self::RotationJobs,
     ];
 
     /// Its name in SQL.
@@ -71,6 +74,7 @@ impl Table {
             Self::Receipts => "receipts",
             Self::ReceiptRows => "receipt_rows",
             Self::RedriveJobs => "redrive_jobs",
+            Self::RotationJobs => "rotation_jobs",
         }
     }
 
@@ -84,6 +88,7 @@ impl Table {
             Self::Receipts => RECEIPTS,
             Self::ReceiptRows => RECEIPT_ROWS,
             Self::RedriveJobs => REDRIVE_JOBS,
+            Self::RotationJobs => ROTATION_JOBS,
         }
     }
 }
@@ -200,3 +205,30 @@ const REDRIVE_JOBS: &str = "
     FULL JOIN (SELECT * FROM pii_vault.redrive_jobs WHERE seq IS NOT NULL) AS j ON j.seq = l.seq
     WHERE (l.subject, l.at, l.actor, l.reason, l.details ->> 'rows')
         IS DISTINCT FROM (j.id, j.recorded_at, j.actor, j.note, j.row_count::text)";
+
+/// What a job is for must be what was recorded, the list of keys by its hash; and how far it is must follow from what was
+/// recorded since.
+const ROTATION_JOBS: &str = "
+    SELECT coalesce(l.seq, j.seq) AS seq, coalesce(l.subject, j.id)::text AS id,
+        CASE WHEN l.seq IS NULL THEN 'not logged' WHEN j.id IS NULL THEN 'gone' ELSE 'differs' END AS how
+    FROM (
+        SELECT s.*, (
+            SELECT (array_agg(t.step ORDER BY t.seq DESC) FILTER (WHERE t.step IN ('start', 'filled', 'retry', 'cut_over',
+                'finish', 'roll_back', 'done')))[1]
+            FROM (SELECT n.seq, n.details ->> 'step' AS step FROM pii_vault.audit_log AS n
+                  WHERE n.subject = s.subject AND n.action::text = 'key_rotation') AS t
+        ) AS last_step
+        FROM pii_vault.audit_log AS s WHERE s.action::text = 'key_rotation' AND s.details ->> 'step' = 'start'
+    ) AS l
+    FULL JOIN pii_vault.rotation_jobs AS j ON j.seq = l.seq
+    WHERE (l.subject, l.at, l.actor, l.reason, l.details ->> 'kind', l.details ->> 'purpose', l.details ->> 'total',
+           l.details ->> 'old_keys_sha256', l.details ->> 'new_key', l.details ->> 'old_slot',
+           l.details ->> 'target_kms_key', l.details ->> 'wrapped_before',
+           CASE l.last_step WHEN 'start' THEN 'work' WHEN 'retry' THEN 'work' WHEN 'finish' THEN 'emptying' WHEN 'roll_back' THEN 'emptying'
+               ELSE l.last_step END)
+        IS DISTINCT FROM (j.id, j.recorded_at, j.actor, j.reason, j.kind::text, j.purpose::text, j.total::text,
+           (SELECT encode(sha256(convert_to('pii-vault/v1/keys', 'UTF8')
+                || coalesce(string_agg(uuid_send(k.id), '' ORDER BY k.ordinal), '')), 'hex')
+            FROM unnest(j.old_keys) WITH ORDINALITY AS k (id, ordinal)),
+           j.new_key::text, j.old_slot::text, j.target_kms_key,
+           (extract(epoch FROM j.wrapped_before) * 1000000)::bigint::text, j.step::text)";

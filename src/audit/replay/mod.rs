@@ -5,6 +5,7 @@
 mod grants;
 mod policy;
 mod receipts;
+mod rotations;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::domain::{AccessRefusal, VaultId};
 use grants::Grants;
 use policy::Policy;
 use receipts::{Alone, Receipts};
+use rotations::Rotations;
 
 /// What the log says up to an entry.
 pub(super) struct Replay {
@@ -21,6 +23,7 @@ pub(super) struct Replay {
     policy: Option<Policy>,
     grants: Grants,
     receipts: Receipts,
+    rotations: Rotations,
     alone: Alone,
     unchecked_pattern: Option<i64>,
 }
@@ -32,6 +35,7 @@ impl Replay {
             policy: None,
             grants: Grants::default(),
             receipts: Receipts::default(),
+            rotations: Rotations::default(),
             alone: Alone::default(),
             unchecked_pattern: None,
         }
@@ -70,7 +74,8 @@ impl Replay {
             Details::Redrive(redrive) => self.receipts.redrive(entry, redrive)?,
             Details::RedrivePage(page) => self.receipts.redrive_page(entry, page)?,
             Details::Restored(_) => self.receipts.close(),
-            Details::Init(_) | Details::Rotation(_) | Details::Unread => {}
+            Details::Rotation(rotation) => self.rotations.follow(entry, rotation)?,
+            Details::Init(_) | Details::Unread => {}
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ const HOUR: i64 = 3600;
 
 mod bounds;
 mod redrive;
+mod rotations;
 
 type Close = fn(&mut Log, &str) -> &'static str;
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub use action::{Action, Decision};
 pub use details::{
     Decided, Details, DetailsError, Failure, Init, Lookup, LostCheckpoint, Page, PolicySet, Redrive, RedrivePage,
-    Requested, Restored, Revoked, Selector, Tokens, Unmask,
+    Requested, Restored, Revoked, Rotation, Selector, Tokens, Unmask,
 };
 pub use micros::UnixMicros;
 
