@@ -42,7 +42,9 @@ use replay::Replay;
 use rows::Rows;
 use walk::Walk;
 
-pub use account::{Account, Counts, Event, Outcome, Scope, Signatures, Signed, TOLD, Tally, account, so_many};
+pub use account::{
+    Account, Counts, Event, Outcome, Rotated, Scope, Signatures, Signed, TOLD, Tally, account, so_many, what,
+};
 pub use copies::CopiesError;
 pub use error::VerifyError;
 pub use evidence::Trusted;

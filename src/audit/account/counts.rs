@@ -36,6 +36,8 @@ pub struct Counts {
     pub policies: u64,
     /// Jobs that open dead letters.
     pub redrives: u64,
+    /// What was recorded of rotations of keys: their begin, and each step.
+    pub rotations: u64,
     /// Inits, restores, and what this version does not know.
     pub others: u64,
 }
@@ -62,7 +64,8 @@ impl Counts {
             Action::Policy => counts.policies = 1,
             Action::Redrive => counts.redrives = 1,
             Action::UnmaskPage | Action::LookupTokens | Action::RedrivePage => {}
-            Action::Init | Action::KeyRotation | Action::Restored | Action::Other(_) => counts.others = 1,
+            Action::KeyRotation => counts.rotations = 1,
+            Action::Init | Action::Restored | Action::Other(_) => counts.others = 1,
         }
         counts
     }
@@ -84,6 +87,7 @@ impl AddAssign for Counts {
         self.refusals += other.refusals;
         self.policies += other.policies;
         self.redrives += other.redrives;
+        self.rotations += other.rotations;
         self.others += other.others;
     }
 }

@@ -4,6 +4,7 @@
 //! what was committed before it was shown. Not guaranteed: that somebody looked at it.
 
 mod counts;
+mod rotations;
 mod signed;
 mod story;
 mod timeline;
@@ -20,8 +21,9 @@ use crate::domain::audit::{Action, UnixMicros};
 use crate::domain::{Month, VaultId};
 
 pub use counts::{Counts, Tally};
+pub use rotations::Rotated;
 pub use signed::{Signatures, Signed};
-pub use timeline::{Event, Outcome, so_many};
+pub use timeline::{Event, Outcome, so_many, what};
 
 use story::Story;
 
@@ -53,6 +55,8 @@ pub struct Account {
     pub by_case: Tally<Option<String>>,
     /// By UTC day.
     pub by_day: Tally<Date>,
+    /// Rotations of keys, as they were begun or gone on with.
+    pub rotations: Vec<Rotated>,
     /// What was done, in the order of the log; [`TOLD`] at most.
     pub timeline: Vec<Event>,
     /// How many more there are.

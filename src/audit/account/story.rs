@@ -4,6 +4,7 @@ use time::{Date, Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::counts::{Counts, Tally};
+use super::rotations::Rotated;
 use super::signed::Signed;
 use super::timeline::Event;
 use super::{Account, Scope, TOLD};
@@ -19,6 +20,7 @@ pub(super) struct Story {
     by_actor: Tally<String>,
     by_case: Tally<Option<String>>,
     by_day: Tally<Date>,
+    rotations: Vec<Rotated>,
     timeline: Vec<Event>,
     untold: u64,
     reads: HashMap<Uuid, Read>,
@@ -54,6 +56,9 @@ impl Story {
                 self.receipt(subject, unmask.fields.len());
             }
             (Action::Lookup, _) if cut_off.is_none() => self.receipt(subject, 0),
+            (Action::KeyRotation, Details::Rotation(rotation)) if is_told && cut_off.is_none() => {
+                Rotated::note(&mut self.rotations, &entry, rotation);
+            }
             _ => {}
         }
         if is_told {
@@ -96,6 +101,7 @@ impl Story {
             by_actor: self.by_actor,
             by_case: self.by_case,
             by_day: self.by_day,
+            rotations: self.rotations,
             timeline: self.timeline,
             untold: self.untold,
         }

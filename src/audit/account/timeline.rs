@@ -1,6 +1,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::rotations;
 use crate::domain::Field;
 use crate::domain::audit::{Decision, Details, Entry, PolicySet, Selector, UnixMicros};
 
@@ -71,7 +72,9 @@ pub fn so_many(count: impl Into<i128>, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-fn what(details: &Details) -> String {
+/// What an entry says beyond its action, in a line.
+#[must_use]
+pub fn what(details: &Details) -> String {
     let many = |count: Option<i64>, thing: &str| count.map_or(format!("? {thing}s"), |count| so_many(count, thing));
     match details {
         Details::Init(init) => so_many(init.migrations, "migration"),
@@ -104,7 +107,7 @@ fn what(details: &Details) -> String {
             format!("{}: {}", lookup.field.map_or("?", Field::name), many(lookup.values, "value"))
         }
         Details::Redrive(redrive) => so_many(redrive.rows, "dead letter"),
-        Details::Rotation(rotation) => format!("{}: {}", rotation.kind, rotation.step),
+        Details::Rotation(rotation) => rotations::what(rotation),
         Details::Restored(restored) => {
             let lost = match (restored.lost_after, &restored.checkpoint) {
                 (Some(after), Some(lost)) => format!("signed entries after {after}, up to {}, are lost", lost.seq),

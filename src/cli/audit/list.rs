@@ -5,13 +5,14 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
 use super::entry::Shown;
+use crate::audit::what;
 use crate::cli::config::DatabaseArgs;
 use crate::cli::escaped::Escaped;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{OutputFormat, Stream};
 use crate::db::Role;
 use crate::db::audit_log::{Filter, before_last, page, stand_still};
-use crate::domain::audit::{Action, Entry, UnixMicros};
+use crate::domain::audit::{Action, Details, Entry, UnixMicros};
 
 const EXAMPLES: &str = "\
 The login needs the role pii_vault_auditor. What is given must all be true; of a flag that is
@@ -105,8 +106,22 @@ impl fmt::Display for Line<'_> {
             shown(Some(&entry.origin.actor)),
             Escaped(&decision).to_string(),
             shown(entry.case_id.as_deref()),
-            shown(entry.reason.as_deref()),
+            told(entry),
         )
+    }
+}
+
+/// The reason; of a rotation of keys, what it came to before that.
+fn told(entry: &Entry) -> String {
+    let reason = entry.reason.as_deref();
+    let said = match Details::of(entry) {
+        Ok(details @ Details::Rotation(_)) => Some(what(&details)),
+        _ => None,
+    };
+    let parts: Vec<_> = said.as_deref().into_iter().chain(reason).collect();
+    match parts.is_empty() {
+        true => "-".to_owned(),
+        false => Escaped(&parts.join("; ")).to_string(),
     }
 }
 

@@ -4,13 +4,14 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::entry::{Shown, hex};
+use crate::audit::what;
 use crate::cli::config::DatabaseArgs;
 use crate::cli::escaped::Escaped;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::Role;
 use crate::db::audit_log::{Filter, head, page};
-use crate::domain::audit::{Decision, Entry};
+use crate::domain::audit::{Decision, Details, Entry};
 
 const EXAMPLES: &str = "\
 The login needs the role pii_vault_auditor. `client` is as PostgreSQL saw it; what is claimed, the
@@ -46,6 +47,7 @@ struct Page<'a>(&'a Entry);
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Entry { origin, .. } = self.0;
+        let said = Details::of(self.0).map(|details| what(&details)).ok().filter(|said| !said.is_empty());
         let subject = self.0.subject.map(|subject| subject.to_string());
         for (name, text) in [
             ("entry", Some(self.0.seq.to_string().as_str())),
@@ -61,6 +63,7 @@ impl fmt::Display for Page<'_> {
             ("case", self.0.case_id.as_deref()),
             ("reason", self.0.reason.as_deref()),
             ("about", subject.as_deref()),
+            ("what", said.as_deref()),
             ("hash", Some(hex(&self.0.hash).as_str())),
         ] {
             writeln!(f, "{name:<16}  {}", Escaped(text.unwrap_or("-")))?;

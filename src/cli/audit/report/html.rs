@@ -38,6 +38,7 @@ pub(super) fn page(account: &Account, made: &str) -> String {
                 (tally("Login", &account.by_actor, Clone::clone))
                 h2 { "By case" }
                 (tally("Case", &account.by_case, |case| case.clone().unwrap_or("(none)".to_owned())))
+                (rotations(account))
                 h2 { "Timeline" }
                 (timeline(account))
                 h2 { "What this shows" }
@@ -119,6 +120,20 @@ fn tally<K>(title: &str, tally: &Tally<K>, name: impl Fn(&K) -> String) -> Marku
                 }
             } }
         } }
+    }
+}
+
+fn rotations(account: &Account) -> Markup {
+    html! {
+        @if !account.rotations.is_empty() {
+            h2 { "Rotations of keys" }
+            div.wide { table {
+                thead { tr { @for title in words::ROTATION_TITLES { th { (title) } } } }
+                tbody { @for rotated in &account.rotations {
+                    tr { @for cell in words::rotation(rotated) { td { (text(&cell)) } } }
+                } }
+            } }
+        }
     }
 }
 

@@ -36,6 +36,15 @@ fn write(page: &mut String, account: &Account, made: &str) -> std::fmt::Result {
     tally(page, "Officer", &account.by_actor, Clone::clone)?;
     tally(page, "Case", &account.by_case, |case| case.clone().unwrap_or(none.clone()))?;
     tally(page, "Day", &account.by_day, ToString::to_string)?;
+    if !account.rotations.is_empty() {
+        writeln!(page, "## Rotations of keys\n")?;
+        writeln!(page, "| Job | {} |\n|---|---|---|---|---|---|", words::ROTATION_TITLES.join(" | "))?;
+        for rotated in &account.rotations {
+            let cells = words::rotation(rotated).map(|cell| text(&cell));
+            writeln!(page, "| {} | {} |", rotated.job, cells.join(" | "))?;
+        }
+        writeln!(page)?;
+    }
     writeln!(page, "## Timeline\n")?;
     writeln!(page, "| Entry | Time (UTC) | Who | What | Case | Decision | Outcome | Reason |")?;
     writeln!(page, "|---:|---|---|---|---|---|---|---|")?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use time::macros::date;
 use uuid::Uuid;
 
-use crate::audit::{Account, Counts, Event, Finding, Outcome, Report, Scope, Signatures, Signed};
+use crate::audit::{Account, Counts, Event, Finding, Outcome, Report, Rotated, Scope, Signatures, Signed};
 use crate::db::audit_log::Head;
 use crate::domain::VaultId;
 use crate::domain::audit::{Decision, UnixMicros};
@@ -37,6 +37,16 @@ pub(super) fn account(text: &str) -> Account {
         by_actor: BTreeMap::from([(text.to_owned(), counts)]),
         by_case: BTreeMap::from([(Some(text.to_owned()), counts)]),
         by_day: BTreeMap::from([(date!(2026 - 01 - 01), counts)]),
+        rotations: vec![Rotated {
+            job: Uuid::nil(),
+            kind: text.to_owned(),
+            purpose: text.to_owned(),
+            begun: Some((text.to_owned(), Some(text.to_owned()))),
+            steps: vec![(UnixMicros(1_767_225_600_000_001), text.to_owned())],
+            total: Some(3),
+            changed: 2,
+            failed: 1,
+        }],
         timeline: vec![event],
         untold: 1,
     }

@@ -1,6 +1,6 @@
 //! What a report says, whatever it is written in.
 
-use crate::audit::{Account, Counts, Event, Scope, Signatures, so_many};
+use crate::audit::{Account, Counts, Event, Rotated, Scope, Signatures, so_many};
 use crate::domain::audit::Decision;
 
 /// The numbers of a row, each with its title.
@@ -94,6 +94,7 @@ pub(super) fn action(word: &str) -> &str {
         "lookup_tokens" => "tokens of an earlier look-up",
         "redrive" => "dead letters redriven",
         "restored" => "older state restored",
+        "key_rotation" => "rotation of keys",
         other => other,
     }
 }
@@ -126,6 +127,26 @@ pub(super) fn outcome(event: &Event) -> String {
         _ => String::new(),
     }
 }
+
+/// A rotation of keys, each of its columns.
+pub(super) fn rotation(rotated: &Rotated) -> [String; 5] {
+    let (who, why) = match &rotated.begun {
+        Some((actor, reason)) => (actor.clone(), reason.clone().unwrap_or_default()),
+        None => ("(began before)".to_owned(), String::new()),
+    };
+    let steps: Vec<_> = rotated.steps.iter().map(|(at, step)| format!("{step} {at}")).collect();
+    let of = rotated.total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let failed = match rotated.failed {
+        0 => String::new(),
+        count => format!(", {count} passed over"),
+    };
+    let things = if rotated.kind == "kek" { "keys" } else { "rows" };
+    let what = format!("{} of {} keys", rotated.kind, rotated.purpose);
+    [what, who, why, steps.join(", "), format!("{}{of} {things} changed{failed}", rotated.changed)]
+}
+
+/// The titles of these columns.
+pub(super) const ROTATION_TITLES: [&str; 5] = ["Rotation", "Begun by", "Reason", "Steps (UTC)", "Outcome"];
 
 /// Behind the timeline, where it was cut.
 pub(super) fn untold(account: &Account) -> Option<String> {
