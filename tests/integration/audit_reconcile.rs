@@ -127,7 +127,7 @@ async fn what_the_program_does_fits() {
     let trail = json!({ "Records": entries }).to_string();
     let args = ["audit", "reconcile", "--cloudtrail", "-", "--since", &begin];
     let human = scene.world.pii_vault_given(Who::Auditor, &args, &[], trail.as_bytes()).finish().done().stdout;
-    assert!(human.contains("2 of data keys, 1 for look-ups, 1 that KMS refused"), "{human}");
+    assert!(human.contains("2 of data keys, 1 for look-ups, 0 for rotations, 1 that KMS refused"), "{human}");
     let empty = scene.reconcile(&[], &[]).done().json();
     assert_eq!((&empty["span"], &empty["receipts_outside"]), (&Value::Null, &3.into()));
     let officer = scene.world.pii_vault_given(Who::Officer, &args, &[], trail.as_bytes()).finish().exits(1);

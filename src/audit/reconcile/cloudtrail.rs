@@ -42,6 +42,8 @@ pub struct Unwrap {
     pub issuer: Option<String>,
     /// The receipt that the client names.
     pub receipt: Option<Uuid>,
+    /// The rotation of keys that the client names.
+    pub job: Option<Uuid>,
     /// The encryption context.
     pub context: BTreeMap<String, String>,
     /// Why nothing came of it.
@@ -113,11 +115,11 @@ impl Trail {
     }
 }
 
-/// The receipt in a user agent: `app/pv-receipt-<uuid>`, as the SDKs write the name of an application.
-fn receipt(user_agent: &str) -> Option<Uuid> {
+/// What a user agent names: `app/pv-receipt-<uuid>` or `app/pv-job-<uuid>`, as the SDKs write the name of an application.
+fn named(user_agent: &str, kind: &str) -> Option<Uuid> {
     user_agent.split_whitespace().find_map(|part| {
         let part = part.trim_matches(|c| matches!(c, '[' | ']' | ','));
-        Uuid::try_parse(part.strip_prefix("app/pv-receipt-")?).ok()
+        Uuid::try_parse(part.strip_prefix("app/pv-")?.strip_prefix(kind)?.strip_prefix('-')?).ok()
     })
 }
 
@@ -187,7 +189,8 @@ impl Call {
             at,
             principal,
             issuer: session.and_then(|session| session.session_issuer).and_then(|issuer| issuer.arn),
-            receipt: self.user_agent.as_deref().and_then(receipt),
+            receipt: self.user_agent.as_deref().and_then(|agent| named(agent, "receipt")),
+            job: self.user_agent.as_deref().and_then(|agent| named(agent, "job")),
             context: self.request_parameters.and_then(|parameters| parameters.encryption_context).unwrap_or_default(),
             error: self.error_code,
         }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::cloudtrail::{Trail, Unwrap};
 use super::receipts::{Permits, Receipt, Receipts};
+use super::rotations::Rotations;
 use super::{LISTED, Mismatch, Principal, Question, Reconciled, Service};
 use crate::domain::audit::UnixMicros;
 use crate::domain::{Purpose, VaultId};
@@ -12,7 +13,13 @@ use crate::domain::{Purpose, VaultId};
 /// CloudTrail tells time to the second.
 const SECOND: i64 = 1_000_000;
 
-pub(super) fn compare(vault: VaultId, trail: &Trail, receipts: &mut Receipts, question: &Question) -> Reconciled {
+pub(super) fn compare(
+    vault: VaultId,
+    trail: &Trail,
+    receipts: &mut Receipts,
+    mut rotations: Rotations,
+    question: &Question,
+) -> Reconciled {
     let since = question.since.or(trail.span.map(|(first, _)| first));
     let until = question.until.or(trail.span.map(|(_, last)| UnixMicros(last.0.saturating_add(SECOND))));
     let span = since.zip(until);
@@ -22,6 +29,8 @@ pub(super) fn compare(vault: VaultId, trail: &Trail, receipts: &mut Receipts, qu
         entries: trail.entries,
         data_unwraps: 0,
         lookup_unwraps: 0,
+        rotation_unwraps: 0,
+        rotations: Vec::new(),
         services: Vec::new(),
         failed: 0,
         receipts: 0,
@@ -33,8 +42,9 @@ pub(super) fn compare(vault: VaultId, trail: &Trail, receipts: &mut Receipts, qu
     let mut unwraps: Vec<_> = trail.unwraps.iter().filter(|unwrap| is_ours(vault, unwrap)).collect();
     unwraps.sort_by_key(|unwrap| unwrap.at);
     for unwrap in unwraps {
-        compared.unwrap(unwrap, receipts, question, &mut services);
+        compared.unwrap(unwrap, receipts, &mut rotations, question, &mut services);
     }
+    compared.rotations = rotations.in_order();
     compared.services =
         services.into_iter().map(|((principal, purpose), unwraps)| Service { principal, purpose, unwraps }).collect();
     for (id, receipt) in receipts.in_order() {
@@ -60,11 +70,17 @@ impl Reconciled {
         &mut self,
         unwrap: &Unwrap,
         receipts: &mut Receipts,
+        rotations: &mut Rotations,
         question: &Question,
         services: &mut BTreeMap<(String, String), u64>,
     ) {
         if unwrap.error.is_some() {
             self.failed += 1;
+            return;
+        }
+        if let Some(job) = unwrap.job {
+            self.rotation_unwraps += 1;
+            rotations.explain(job, unwrap, question).into_iter().for_each(|found| self.push(found));
             return;
         }
         let purpose = unwrap.context.get("purpose").map_or("", String::as_str);
@@ -75,8 +91,7 @@ impl Reconciled {
             self.lookup_unwraps += 1;
             (Permits::LookingUp, question.lookup.as_ref())
         } else {
-            let principal = unwrap.principal.clone().unwrap_or("(none)".to_owned());
-            *services.entry((principal, purpose.to_owned())).or_default() += 1;
+            *services.entry(principal_of(unwrap)).or_default() += 1;
             // Who unmasks could turn every guess into a token, and find it in the view.
             if question.unmask.as_ref().is_some_and(|unmask| is(unmask, unwrap)) {
                 let what = format!("who unmasks unwrapped a {purpose} key, which is for services alone");
@@ -125,19 +140,26 @@ impl Reconciled {
     }
 }
 
-fn is(principal: &Principal, unwrap: &Unwrap) -> bool {
+pub(super) fn is(principal: &Principal, unwrap: &Unwrap) -> bool {
     [&unwrap.principal, &unwrap.issuer].into_iter().flatten().any(|arn| principal.is(arn))
+}
+
+/// Who unwrapped, and what the key is for.
+pub(super) fn principal_of(unwrap: &Unwrap) -> (String, String) {
+    let principal = unwrap.principal.clone().unwrap_or("(none)".to_owned());
+    (principal, unwrap.context.get("purpose").cloned().unwrap_or_default())
 }
 
 fn apart(unwrapped: UnixMicros, recorded: UnixMicros) -> Duration {
     Duration::from_micros(unwrapped.0.abs_diff(recorded.0 / SECOND * SECOND))
 }
 
-fn mismatch(word: &'static str, what: String, unwrap: &Unwrap, seq: Option<i64>) -> Mismatch {
+pub(super) fn mismatch(word: &'static str, what: String, unwrap: &Unwrap, seq: Option<i64>) -> Mismatch {
     Mismatch {
         word,
         what,
         receipt: unwrap.receipt.map(|receipt| receipt.to_string()),
+        job: unwrap.job.map(|job| job.to_string()),
         seq,
         event_id: unwrap.event_id.clone(),
         at: unwrap.at.to_string(),
@@ -155,6 +177,7 @@ fn no_unwrap(id: Uuid, receipt: &Receipt) -> Mismatch {
         word: "no_unwrap",
         what,
         receipt: Some(id.to_string()),
+        job: None,
         seq: Some(receipt.seq),
         event_id: None,
         at: receipt.at.to_string(),

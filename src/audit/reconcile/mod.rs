@@ -3,12 +3,15 @@
 //! An entry of CloudTrail names the vault and the key by the encryption context, which KMS has checked; who asked, which
 //! IAM has checked; and the receipt, which the client claims and nobody has checked. So an unwrap that names no receipt,
 //! a read without an unwrap, and the wrong principal are evidence. A receipt that is named is none: whoever has
-//! `kms:Decrypt` can name any. Whether a key is one that the rows of its receipt need is not compared.
+//! `kms:Decrypt` can name any. Whether a key is one that the rows of its receipt need is not compared. Rotations of keys are
+//! named and judged the same way, but that they do not have to unwrap anything.
 
 pub mod cloudtrail;
 
 mod compare;
+mod pattern;
 mod receipts;
+mod rotations;
 
 use std::time::Duration;
 
@@ -21,10 +24,9 @@ use crate::domain::audit::{Action, UnixMicros};
 use cloudtrail::Trail;
 use compare::compare;
 use receipts::Receipts;
+use rotations::Rotations;
 
 pub use pattern::Principal;
-
-mod pattern;
 
 /// What is compared, and how strictly.
 #[derive(Clone, Debug)]
@@ -33,7 +35,9 @@ pub struct Question {
     pub unmask: Option<Principal>,
     /// Who looks up tokens.
     pub lookup: Option<Principal>,
-    /// How far an unwrap may be from the record of its receipt.
+    /// Who seals values anew and fills token slots, for rotations of keys.
+    pub reseal: Option<Principal>,
+    /// How far an unwrap may be from the record of its receipt, or from the span of its rotation.
     pub tolerance: Duration,
     /// Receipts from here on must have an unwrap; `None`: from the first entry of the trail on.
     pub since: Option<UnixMicros>,
@@ -54,6 +58,10 @@ pub struct Reconciled {
     pub data_unwraps: u64,
     /// To look up tokens: those that name a receipt.
     pub lookup_unwraps: u64,
+    /// For rotations of keys: those that name one.
+    pub rotation_unwraps: u64,
+    /// The same, by rotation and principal.
+    pub rotations: Vec<Rotation>,
     /// Keys that other services unwrap, which name no receipt: token keys and dead-letter keys, by principal.
     pub services: Vec<Service>,
     /// Attempts that KMS refused, and that named a key of this vault: nothing came of them.
@@ -82,6 +90,23 @@ pub struct Service {
     pub unwraps: u64,
 }
 
+/// A rotation of keys that a client named, and a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rotation {
+    /// The job.
+    pub job: String,
+    /// Its entry of the log.
+    pub seq: i64,
+    /// `data-key` or `token-key`.
+    pub kind: String,
+    /// Who unwrapped, as CloudTrail has it.
+    pub principal: String,
+    /// `data` or `token`.
+    pub purpose: String,
+    /// How often.
+    pub unwraps: u64,
+}
+
 /// Something that does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
@@ -91,6 +116,8 @@ pub struct Mismatch {
     pub what: String,
     /// The receipt, as claimed or as recorded.
     pub receipt: Option<String>,
+    /// The rotation of keys, as claimed.
+    pub job: Option<String>,
     /// The entry of the log.
     pub seq: Option<i64>,
     /// The entry of CloudTrail.
@@ -110,14 +137,26 @@ pub struct Mismatch {
 pub async fn reconcile(conn: &mut Connection, trail: &Trail, question: &Question) -> Result<Reconciled, DbError> {
     stand_still(conn).await?;
     let vault: VaultId = vault::id(conn).await?;
-    let actions = [Action::Unmask, Action::UnmaskDryRun, Action::UnmaskPage, Action::Lookup, Action::LookupTokens];
+    let actions = [
+        Action::Unmask,
+        Action::UnmaskDryRun,
+        Action::UnmaskPage,
+        Action::Lookup,
+        Action::LookupTokens,
+        Action::KeyRotation,
+    ];
     let filter = Filter { actions: actions.into(), ..Filter::default() };
-    let (mut receipts, mut after) = (Receipts::default(), 0);
+    let (mut receipts, mut rotations, mut after) = (Receipts::default(), Rotations::default(), 0);
     loop {
         let entries = page(conn, &filter, after, 2000).await?;
         let Some(last) = entries.last() else { break };
         after = last.seq;
-        entries.iter().for_each(|entry| receipts.note(entry));
+        for entry in &entries {
+            match entry.action {
+                Action::KeyRotation => rotations.note(entry),
+                _ => receipts.note(entry),
+            }
+        }
     }
-    Ok(compare(vault, trail, &mut receipts, question))
+    Ok(compare(vault, trail, &mut receipts, rotations, question))
 }

@@ -24,16 +24,19 @@ names this vault count. Look for:
 
   no_receipt        a data key was unwrapped without a receipt: somebody went past the log
   unknown_receipt   the log has no such receipt
-  not_permitted     the receipt was refused, or is for something else
-  wrong_principal   not who --principal or --lookup-principal says
-  unmask_principal  who unmasks unwrapped a token key or a dead-letter key
-  apart             longer than --tolerance from the record
+  not_permitted     the receipt was refused, or it or the rotation is for something else
+  wrong_principal   not who --principal, --lookup-principal or --reseal-principal says
+  unmask_principal  who unmasks unwrapped a token key or a dead-letter key, or for a rotation
+  apart             longer than --tolerance from the record, or from the span of the rotation
+  unknown_job       the log has no such rotation of keys
   no_unwrap         the log says that something was opened, and AWS unwrapped nothing for it:
                     entries are missing, or the log was made up
 
 The receipt is what the client called itself (app/pv-receipt-ID in the user agent). Whoever may call
 kms:Decrypt can call itself by any receipt: that one is named proves nothing. That none is named,
-that a receipt has no unwrap, and who the principal is, are evidence. Services unwrap token keys and
+that a receipt has no unwrap, and who the principal is, are evidence. A rotation of keys that opens
+values calls itself app/pv-job-ID, which proves as little: its unwraps are counted by rotation and
+principal. Services unwrap token keys and
 dead-letter keys without a receipt; these are counted by principal.
 
 Receipts outside of the span of the entries are not looked for; --since and --until say otherwise.
@@ -59,6 +62,9 @@ pub(in crate::cli) struct Args {
     /// Who looks up tokens
     #[arg(long, value_name = "ARN")]
     lookup_principal: Option<Principal>,
+    /// Who seals values anew and fills token slots, for rotations of keys
+    #[arg(long, value_name = "ARN")]
+    reseal_principal: Option<Principal>,
     /// How far an unwrap may be from the record of its receipt, which is good for 10 minutes
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
     tolerance: Duration,
@@ -84,6 +90,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let question = Question {
         unmask: args.principal,
         lookup: args.lookup_principal,
+        reseal: args.reseal_principal,
         tolerance: args.tolerance,
         since: args.since,
         until: args.until,
@@ -107,9 +114,19 @@ impl fmt::Display for Shown<'_> {
         writeln!(f, "entries      {} of CloudTrail", compared.entries)?;
         writeln!(
             f,
-            "unwraps      {} of data keys, {} for look-ups, {} that KMS refused",
-            compared.data_unwraps, compared.lookup_unwraps, compared.failed
+            "unwraps      {} of data keys, {} for look-ups, {} for rotations, {} that KMS refused",
+            compared.data_unwraps, compared.lookup_unwraps, compared.rotation_unwraps, compared.failed
         )?;
+        for rotation in &compared.rotations {
+            let (principal, purpose) = (Escaped(&rotation.principal), Escaped(&rotation.purpose));
+            writeln!(
+                f,
+                "rotation     {} ({}): {} unwraps of {purpose} keys by {principal}",
+                rotation.job,
+                Escaped(&rotation.kind),
+                rotation.unwraps
+            )?;
+        }
         for service in &compared.services {
             let (principal, purpose) = (Escaped(&service.principal), Escaped(&service.purpose));
             writeln!(f, "service      {principal}: {} unwraps of {purpose} keys", service.unwraps)?;
@@ -123,7 +140,10 @@ impl fmt::Display for Shown<'_> {
             write_finding(f, finding)?;
         }
         match compared.findings_count {
-            0 => writeln!(f, "nothing contradicts the log; a receipt that a client named proves nothing by itself"),
+            0 => writeln!(
+                f,
+                "nothing contradicts the log; a receipt or rotation that a client named proves nothing by itself"
+            ),
             count => writeln!(f, "{count} do not fit; see `pii-vault audit reconcile --help` for what each means"),
         }
     }
@@ -134,6 +154,7 @@ fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Mismatch) -> fmt::Result 
     let seq = finding.seq.map(|seq| seq.to_string());
     for (name, text) in [
         ("receipt", &finding.receipt),
+        ("rotation", &finding.job),
         ("log entry", &seq),
         ("principal", &finding.principal),
         ("key", &finding.key),

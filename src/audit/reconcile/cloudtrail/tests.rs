@@ -72,7 +72,7 @@ fn what_is_no_entry_is_said_and_not_passed_over() {
 #[test]
 fn a_receipt_is_named_as_sdks_name_an_application() {
     let id = "0195a1b2-0000-4000-8000-000000000001";
-    let named = |agent: &str| receipt(agent).map(|receipt| receipt.to_string());
+    let named = |agent: &str| named(agent, "receipt").map(|receipt| receipt.to_string());
     let agent = "aws-sdk-rust/1.9 ua/2.1 api/kms/1.129 os/linux lang/rust/1.95 m/E";
     assert_eq!(named(&format!("{agent} app/pv-receipt-{id}")).as_deref(), Some(id));
     assert_eq!(named(&format!("[{agent} app/pv-receipt-{id}]")).as_deref(), Some(id));
