@@ -45,6 +45,7 @@ const EXPECTED: &[&str] = &[
     "EXECUTE on notary_state() to pii_vault_notary",
     "EXECUTE on pause_rotation() to pii_vault_reseal",
     "EXECUTE on pause_rotation() to pii_vault_rewrap",
+    "EXECUTE on plan_data_keys() to pii_vault_reseal",
     "EXECUTE on record_lookup() to pii_vault_lookup",
     "EXECUTE on record_redrive() to pii_vault_redrive",
     "EXECUTE on record_refusal() to pii_vault_lookup",
@@ -58,6 +59,13 @@ const EXPECTED: &[&str] = &[
     "EXECUTE on retire_kms_key() to pii_vault_rewrap",
     "EXECUTE on revoke_access() to pii_vault_approver",
     "EXECUTE on revoke_access() to pii_vault_unmask",
+    "EXECUTE on rotation_history() to pii_vault_auditor",
+    "EXECUTE on rotation_history() to pii_vault_reseal",
+    "EXECUTE on rotation_history() to pii_vault_rewrap",
+    "EXECUTE on rotation_keys() to pii_vault_auditor",
+    "EXECUTE on rotation_keys() to pii_vault_reseal",
+    "EXECUTE on rotation_keys() to pii_vault_rewrap",
+    "EXECUTE on sample_rotation() to pii_vault_reseal",
     "EXECUTE on sample_wrapped_keys() to pii_vault_rewrap",
     "EXECUTE on select_redrive() to pii_vault_redrive",
     "EXECUTE on settle_lookup() to pii_vault_lookup",
@@ -143,8 +151,15 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
             ingest_and_read(conn).await,
             "no login that uses the token key reads tokens or originals",
             Status::Fail,
-            "REVOKE one of the two: who ingests, redrives or looks up can use the token key, and with the tokens finds \
-             every IPv4 address",
+            "REVOKE one of the two: who ingests, redrives, reseals or looks up can use the token key, and with the tokens \
+             finds every IPv4 address",
+        ),
+        Finding::none_of(
+            "rewrap-and-read",
+            rewrap_and_read(conn).await,
+            "no login both has keys wrapped anew and reads tokens or originals",
+            Status::Warn,
+            "REVOKE one of the two: who moves keys to another KMS key decides who can unwrap them",
         ),
         Finding::none_of(
             "unmask-and-approve",
@@ -198,13 +213,22 @@ pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
 
 async fn ingest_and_read(conn: &mut Connection) -> Result<Vec<String>, DbError> {
     let mut found = Vec::new();
-    // Redrive and lookup unwrap the token key as ingestion does.
-    for writer in ["ingest", "redrive", "lookup"] {
+    // Redrive, lookup and reseal unwrap the token key as ingestion does.
+    for writer in ["ingest", "redrive", "lookup", "reseal"] {
         for reader in ["analyst", "unmask", "owner"] {
             let logins = access::hold_both(conn, writer, reader).await?;
             let told = |login| format!("{login} holds pii_vault_{writer} and pii_vault_{reader}");
             found.extend(logins.into_iter().map(told));
         }
+    }
+    Ok(found)
+}
+
+async fn rewrap_and_read(conn: &mut Connection) -> Result<Vec<String>, DbError> {
+    let mut found = Vec::new();
+    for reader in ["analyst", "unmask"] {
+        let logins = access::hold_both(conn, "rewrap", reader).await?;
+        found.extend(logins.into_iter().map(|login| format!("{login} holds pii_vault_rewrap and pii_vault_{reader}")));
     }
     Ok(found)
 }

@@ -11,6 +11,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONG: i64 = 60;
 /// Seconds. Who waits to add to the audit log waits for as long.
 const BOUND: i64 = 5;
+/// Of the queue of announcements, which is empty where all who listen do.
+const SOME: f64 = 0.05;
+const MUCH: f64 = 0.5;
+const ANNOUNCEMENTS: &str = "announcements";
 
 /// Who holds up rows, or could hold up a partition; and who holds up the audit log.
 pub(super) async fn check(conn: &mut Connection) -> Vec<Finding> {
@@ -28,6 +32,38 @@ pub(super) async fn prepared(conn: &mut Connection) -> Finding {
         "no transaction is prepared and left so",
         Status::Warn,
         "COMMIT PREPARED or ROLLBACK PREPARED it: until then its locks stay, whoever is connected",
+    )
+}
+
+/// Whether announcements pile up, which in the end stops who announces.
+pub(super) async fn announcements(conn: &mut Connection) -> Finding {
+    match blockers::announcements(conn).await {
+        Err(error) => Finding::unchecked(ANNOUNCEMENTS, &error),
+        Ok(usage) if usage <= SOME => announced(usage, &[]),
+        Ok(usage) => match blockers::idle_in_transaction(conn).await {
+            Ok(idle) => announced(usage, &idle),
+            Err(_) => announced(usage, &[]),
+        },
+    }
+}
+
+fn announced(usage: f64, idle: &[String]) -> Finding {
+    let percent = format!("{:.1} % of the queue of announcements (NOTIFY) is in use", usage * 100.0);
+    let status = match usage {
+        usage if usage <= SOME => return Finding::ok(ANNOUNCEMENTS, percent),
+        usage if usage <= MUCH => Status::Warn,
+        _ => Status::Fail,
+    };
+    let held = match idle {
+        [] => String::new(),
+        idle => format!("; idle in a transaction: {}", shortened(idle)),
+    };
+    Finding::bad(
+        ANNOUNCEMENTS,
+        status,
+        format!("{percent}{held}"),
+        "a session that listens and stays in a transaction keeps all of it: end that session. Once the queue is full, \
+         nothing can be recorded. Who it may be shows to members of pg_read_all_stats",
     )
 }
 
@@ -121,6 +157,17 @@ mod tests {
         assert!(waited_for.detail.contains("process 7 (ann, psql)"), "{waited_for:?}");
         assert!(waited_for.advice.is_some_and(|advice| advice.contains("pg_terminate_backend(7)")));
     }
+
+    #[test]
+    fn announcements_that_pile_up_name_who_may_keep_them() {
+        assert_eq!(announced(0.0, &[]).status, Status::Ok);
+        assert_eq!(announced(0.05, &[]).status, Status::Ok);
+        let some = announced(0.06, &["process 7 (ann, psql)".to_owned()]);
+        assert_eq!(some.status, Status::Warn);
+        assert!(some.detail.starts_with("6.0 %") && some.detail.ends_with(": process 7 (ann, psql)"), "{some:?}");
+        assert_eq!(announced(0.51, &[]).status, Status::Fail);
+    }
+
     #[test]
     fn who_has_the_log_for_long_is_in_the_way_of_all() {
         assert_eq!(log_finding(&[]).status, Status::Ok);

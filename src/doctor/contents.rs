@@ -3,6 +3,7 @@ use super::{Finding, Status};
 use crate::db::access_policy::{self, AccessPolicy};
 use crate::db::inspect::contents::{self, Orphans, SAMPLE};
 use crate::db::{Connection, DbError, migrations};
+use crate::domain::Purpose;
 
 /// Days. A sealing key is used for one; what is left `active` is the normal trace of a process that ended.
 const OLD_SEALING_KEY: i64 = 90;
@@ -76,23 +77,33 @@ fn token_key(ages: Result<Vec<i64>, DbError>) -> Finding {
     }
 }
 
-fn sealing_keys(ages: Result<Vec<i64>, DbError>) -> Finding {
+fn sealing_keys(ages: Result<Vec<(Purpose, i64)>, DbError>) -> Finding {
     const CHECK: &str = "sealing-keys";
     let ages = match ages {
         Ok(ages) => ages,
         Err(error) => return Finding::unchecked(CHECK, &error),
     };
-    let old = ages.iter().filter(|days| **days > OLD_SEALING_KEY).count();
-    match old {
-        0 => Finding::ok(
+    let of = |wanted: Purpose| {
+        let ages = ages.iter().filter(|(purpose, _)| *purpose == wanted);
+        (ages.clone().filter(|(_, days)| *days > OLD_SEALING_KEY).count(), ages.count())
+    };
+    let (data, letters) = (of(Purpose::Data), of(Purpose::DeadLetter));
+    let told = |(old, all), kind: &str| (old > 0).then(|| format!("{old} of {all} {kind} keys"));
+    let old: Vec<_> = [told(data, "data"), told(letters, "dead-letter")].into_iter().flatten().collect();
+    match old.is_empty() {
+        true => Finding::ok(
             CHECK,
-            format!("{} in use or left by processes that ended, none over {OLD_SEALING_KEY} days", ages.len()),
+            format!(
+                "{} data keys and {} dead-letter keys open rows, none over {OLD_SEALING_KEY} days",
+                data.1, letters.1
+            ),
         ),
-        old => Finding::bad(
+        false => Finding::bad(
             CHECK,
             Status::Warn,
-            format!("{old} of {} are over {OLD_SEALING_KEY} days old", ages.len()),
-            "plan the rotation of data keys: the longer one opens what it sealed, the more its loss would show",
+            format!("{} are over {OLD_SEALING_KEY} days old", old.join(" and ")),
+            "the longer a key opens what it sealed, the more its loss would show: `pii-vault key-rotation data-key run \
+             --max-age 90d`; dead letters: redrive them, or let retention delete them",
         ),
     }
 }

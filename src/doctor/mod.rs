@@ -14,6 +14,7 @@ mod kms;
 mod partitions;
 mod queue;
 mod restored;
+mod rotation;
 mod server;
 
 pub use finding::{Finding, Status};
@@ -45,8 +46,10 @@ async fn examine_database(conn: &mut Connection, mode: TlsMode) -> Vec<Finding> 
     // First, as brief locks of others are told from lasting ones by looking twice.
     let mut findings = blockers::check(conn).await;
     findings.push(blockers::prepared(conn).await);
+    findings.push(blockers::announcements(conn).await);
     findings.extend(server::check(conn, mode).await);
     findings.extend(contents::check(conn).await);
+    findings.extend(rotation::check(conn).await);
     findings.push(checkpoints::check(conn).await);
     findings.push(restored::check(conn).await);
     findings.extend(access::check(conn).await);

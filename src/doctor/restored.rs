@@ -23,7 +23,7 @@ fn finding(found: Result<Signs, DbError>) -> Finding {
             CHECK,
             Status::Warn,
             format!(
-                "{count} receipts and redrive jobs are of transactions that this PostgreSQL server has not come to yet: a \
+                "{count} receipts, redrive jobs and rotations of keys are of transactions that this PostgreSQL server has not come to yet: a \
                  dump of another one was restored. They hand out nothing here"
             ),
             "`pii-vault audit resume` compares the log with the copies of checkpoints outside, and records that it is in \

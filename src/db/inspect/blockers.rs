@@ -1,7 +1,7 @@
 //! Who is in the way of rows and of partitions.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Double, Integer, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
 use super::super::{Connection, DbError};
@@ -57,6 +57,34 @@ pub async fn prepared(conn: &mut Connection) -> Result<Vec<String>, DbError> {
     let sql = "SELECT quote_literal(gid) || ' of ' || owner AS line FROM pg_prepared_xacts \
                WHERE database = current_database() ORDER BY prepared";
     super::lines(conn, "reading prepared transactions", sql).await
+}
+
+/// What sessions announce to each other and some have not read yet, as a share of all that can wait.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn announcements(conn: &mut Connection) -> Result<f64, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Double)]
+        usage: f64,
+    }
+    let row: Row = diesel::sql_query("SELECT pg_notification_queue_usage() AS usage")
+        .get_result(conn)
+        .await
+        .map_err(DbError::during("reading how much is announced"))?;
+    Ok(row.usage)
+}
+
+/// Transactions of this cluster that stay open and idle: one of a session that listens keeps all announcements. The one
+/// that is open for longest first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn idle_in_transaction(conn: &mut Connection) -> Result<Vec<String>, DbError> {
+    let sql = "SELECT 'process ' || pid || ' (' || coalesce(usename, '?') || coalesce(', ' || nullif(application_name, ''), '') \
+               || ')' AS line FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY xact_start, pid";
+    super::lines(conn, "reading idle transactions", sql).await
 }
 
 const HOLDERS: &str = "\

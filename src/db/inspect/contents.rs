@@ -6,7 +6,7 @@ use diesel_async::RunQueryDsl;
 
 use super::super::{Connection, DbError};
 use super::lines;
-use crate::domain::Month;
+use crate::domain::{Month, Purpose};
 
 /// Newest rows that [`orphans`] looks at.
 pub const SAMPLE: i64 = 10_000;
@@ -68,14 +68,19 @@ pub async fn token_key_ages(conn: &mut Connection) -> Result<Vec<i64>, DbError> 
     ages(conn, "SELECT created_at FROM pii_vault.token_keys WHERE state = 'active'").await
 }
 
-/// Ages in days of data keys and dead-letter keys in use.
+/// Ages in days of data keys and dead-letter keys that may open rows.
 ///
 /// # Errors
 /// [`DbError`].
-pub async fn sealing_key_ages(conn: &mut Connection) -> Result<Vec<i64>, DbError> {
-    let sql = "SELECT created_at FROM pii_vault.data_keys WHERE state = 'active' \
-               UNION ALL SELECT created_at FROM pii_vault.dead_letter_keys WHERE state = 'active'";
-    ages(conn, sql).await
+pub async fn sealing_key_ages(conn: &mut Connection) -> Result<Vec<(Purpose, i64)>, DbError> {
+    let mut found = Vec::new();
+    for (purpose, sql) in [
+        (Purpose::Data, "SELECT created_at FROM pii_vault.data_keys WHERE state <> 'retired'"),
+        (Purpose::DeadLetter, "SELECT created_at FROM pii_vault.dead_letter_keys WHERE state <> 'retired'"),
+    ] {
+        found.extend(ages(conn, sql).await?.into_iter().map(|days| (purpose, days)));
+    }
+    Ok(found)
 }
 
 /// Dead letters by reason, as `invalid_ip 12`, most first.

@@ -7,6 +7,7 @@ pub mod blockers;
 pub mod checkpoints;
 pub mod contents;
 pub mod restored;
+pub mod rotation;
 pub mod server;
 
 use diesel::prelude::*;

@@ -9,7 +9,7 @@ use crate::db::{Connection, DbError};
 /// What cannot be in a database that was never put back. None of it is there: it may have been all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Signs {
-    /// Receipts and redrive jobs of transactions that this cluster has not come to yet, but for those that were closed
+    /// Receipts, redrive jobs and rotations of transactions that this cluster has not come to yet, but for those that were closed
     /// since, when the log was brought back into service.
     #[diesel(sql_type = BigInt)]
     pub from_the_future: i64,
@@ -29,6 +29,8 @@ pub async fn signs(conn: &mut Connection) -> Result<Signs, DbError> {
     let sql = "SELECT (SELECT count(*) FROM pii_vault.receipts \
                          WHERE recorded_by >= now.xmax AND (now.resumed IS NULL OR seq > now.resumed)) \
                      + (SELECT count(*) FROM pii_vault.redrive_jobs \
+                         WHERE recorded_by >= now.xmax AND (now.resumed IS NULL OR seq > now.resumed)) \
+                     + (SELECT count(*) FROM pii_vault.rotation_jobs \
                          WHERE recorded_by >= now.xmax AND (now.resumed IS NULL OR seq > now.resumed)) AS from_the_future, \
                  (SELECT max(c.seq) FROM pii_vault.checkpoints AS c, pii_vault.audit_head AS h WHERE c.seq > h.seq) \
                  AS signed_beyond, now.resumed \
