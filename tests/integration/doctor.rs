@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::{Finished, Who, World};
 
 /// A vault that none of the other tests' logins can connect to, as roles belong to the whole cluster.
-async fn lone_vault() -> World {
+pub(crate) async fn lone_vault() -> World {
     let world = World::vault().await;
     world.policy_set(&[]);
     let database = format!("test_{}", world.id);
@@ -19,7 +19,7 @@ async fn lone_vault() -> World {
     world
 }
 
-fn doctor(world: &World) -> Finished {
+pub(crate) fn doctor(world: &World) -> Finished {
     world.pii_vault(Who::Administrator, &["doctor", "--output", "json"]).finish()
 }
 
@@ -30,7 +30,7 @@ fn find(finished: &Finished, check: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_found(finished: &Finished, check: &str, status: &str, detail: &str) {
+pub(crate) fn assert_found(finished: &Finished, check: &str, status: &str, detail: &str) {
     let finding = find(finished, check);
     assert_eq!(finding["status"], status, "{finding}");
     assert!(finding["detail"].as_str().unwrap().contains(detail), "{finding}");
@@ -178,7 +178,7 @@ async fn each_fault_of_a_vault_is_found() {
             0,
             "UPDATE pii_vault.token_keys SET created_at = now(); RESET session_replication_role",
         ),
-        (keys, "sealing-keys", "warn", "1 of 1", 0, "DELETE FROM pii_vault.data_keys"),
+        (keys, "sealing-keys", "warn", "1 of 1 data keys", 0, "DELETE FROM pii_vault.data_keys"),
         (&lossy, "durability", "warn", "synchronous_commit", 0, &durable),
         (&detach, "month-partitions", "warn", "20", 0, ""),
         (letters, "dead-letters", "warn", "101: empty 101", 4, "DELETE FROM pii_vault.dead_letters"),

@@ -19,6 +19,7 @@ mod queue;
 pub(crate) mod receipts;
 mod relay;
 mod rotation;
+pub(crate) mod rotations;
 mod sql;
 mod superuser;
 mod unmask;
