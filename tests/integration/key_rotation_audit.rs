@@ -124,7 +124,11 @@ async fn each_tampering_is_named() {
         ("removed", "DELETE FROM pii_vault.rotation_jobs WHERE seq = 5".to_owned(), vec!["rotation_jobs_gone 5"]),
         // The table says so as well: its job has another place.
         ("finished before it was cut over", exchange(9, 10), vec!["rotation 9"]),
-        ("done before it began", exchange(5, 6), vec!["rotation 5", "rotation_jobs_not_logged 5", "rotation_jobs_gone 6"]),
+        (
+            "done before it began",
+            exchange(5, 6),
+            vec!["rotation 5", "rotation_jobs_not_logged 5", "rotation_jobs_gone 6"],
+        ),
         (
             "a kind that there is not",
             "SELECT public.edit(4, 'kind', '\"all\"'); SELECT public.rechain()".to_owned(),

@@ -67,6 +67,11 @@ pub(super) fn what(rotation: &Rotation) -> String {
             said += &format!(", to {target}");
         }
     }
+    if let Some(kms_key) = &rotation.kms_key {
+        said += &format!(", {kms_key}");
+    } else if let (None, Some(keys)) = (rotation.total, rotation.key_count()) {
+        said += &format!(", {}", so_many(keys, "key"));
+    }
     if let Some(changed) = rotation.changed {
         said += &format!(", {} changed", so_many(changed, things));
     }
@@ -95,6 +100,10 @@ mod tests {
         assert_eq!(said(start), "kek rotation of token keys: start, 1 key, to arn:x");
         let pause = json!({"kind": "kek", "purpose": "data", "step": "pause", "changed": 2, "failed": 1});
         assert_eq!(said(pause), "kek rotation of data keys: pause, 2 keys changed, 1 passed over");
+        let retire = json!({"kind": "kek", "purpose": "data", "step": "retire", "kms_key": "arn:x"});
+        assert_eq!(said(retire), "kek rotation of data keys: retire, arn:x");
+        let retire = json!({"kind": "data-key", "purpose": "data", "step": "retire", "keys": ["x", "y"]});
+        assert_eq!(said(retire), "data-key rotation of data keys: retire, 2 keys");
         let other = json!({"kind": "x", "purpose": "y", "step": "z", "keys": "not a number"});
         assert_eq!(said(other), "x rotation of y keys: z");
     }

@@ -16,6 +16,8 @@ pub(super) struct Rotations {
     left: HashSet<Uuid>,
     /// Whether keys were left that the log does not list, as they were too many.
     left_unlisted: bool,
+    /// KMS keys that may not wrap any more.
+    kms_keys: HashSet<(Purpose, String)>,
 }
 
 struct Job {
@@ -25,6 +27,7 @@ struct Job {
     paused: bool,
     old_keys: Vec<Uuid>,
     new_key: Option<Uuid>,
+    target: Option<String>,
     /// Since the step began.
     changed: i64,
     failed: i64,
@@ -40,6 +43,7 @@ impl Rotations {
         match (rotation.step.as_str(), entry.subject) {
             ("start", Some(id)) => self.start(id, entry, rotation, kind, purpose),
             // Of keys, and of no job.
+            ("retire", _) if kind == RotationKind::Kek => self.retire_kms_key(rotation, purpose),
             ("retire", _) => self.retire(rotation),
             (_, None) => broken("it names no job"),
             (_, Some(id)) => self.go_on(id, rotation, kind, purpose),
@@ -61,7 +65,8 @@ impl Rotations {
         }
         let new_key = rotation.new_key;
         let step = RotationStep::Work;
-        let job = Job { kind, purpose, step, paused: false, old_keys, new_key, changed: 0, failed: 0 };
+        let target = rotation.target_kms_key.clone();
+        let job = Job { kind, purpose, step, paused: false, old_keys, new_key, target, changed: 0, failed: 0 };
         let known = self.jobs.insert(id, job).is_some();
         let other = self.unfinished.insert((kind, purpose), id);
         let reason = entry.reason.as_deref().unwrap_or_default();
@@ -78,6 +83,9 @@ impl Rotations {
             (RotationKind::DataKey, Purpose::Token | Purpose::DeadLetter)
             | (RotationKind::TokenKey, Purpose::Data | Purpose::DeadLetter) => {
                 broken("no rotation of this kind is for keys of this purpose")
+            }
+            (RotationKind::Kek, _) if self.is_retired(purpose, rotation.target_kms_key.as_ref()) => {
+                broken("it began to wrap under a KMS key that was retired before it")
             }
             _ if rotation.total.is_none_or(|total| total < 0) => broken("it does not say how much there is to do"),
             _ => Ok(()),
@@ -134,6 +142,24 @@ impl Rotations {
             true => Ok(()),
             false => broken("it retires a key that no rotation before it left, or that was retired before"),
         }
+    }
+
+    fn retire_kms_key(&mut self, rotation: &Rotation, purpose: Purpose) -> Result<(), Broken> {
+        let Some(kms_key) = rotation.kms_key.clone() else {
+            return broken("it retires no KMS key");
+        };
+        let under_way = self.unfinished.get(&(RotationKind::Kek, purpose)).and_then(|id| self.jobs.get(id));
+        if under_way.is_some_and(|job| job.target.as_ref() == Some(&kms_key)) {
+            return broken("it retires a KMS key that a rotation is wrapping under");
+        }
+        match self.kms_keys.insert((purpose, kms_key)) {
+            true => Ok(()),
+            false => broken("it retires a KMS key that was retired before"),
+        }
+    }
+
+    fn is_retired(&self, purpose: Purpose, kms_key: Option<&String>) -> bool {
+        kms_key.is_some_and(|kms_key| self.kms_keys.contains(&(purpose, kms_key.clone())))
     }
 }
 

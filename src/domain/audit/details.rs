@@ -232,6 +232,9 @@ pub struct Rotation {
     /// Of its start: the token key that it makes.
     #[serde(default)]
     pub new_key: Option<Uuid>,
+    /// Of a retirement: the KMS key that may not wrap any more.
+    #[serde(default)]
+    pub kms_key: Option<String>,
     /// Of its start: the KMS key to wrap under.
     #[serde(default)]
     pub target_kms_key: Option<String>,

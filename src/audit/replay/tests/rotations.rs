@@ -84,6 +84,23 @@ fn a_rotation_has_a_reason_and_counts_forward() {
 }
 
 #[test]
+fn a_retired_kms_key_wraps_no_more() {
+    let mut log = Log::new();
+    let mut add = |job: u128, step: &str, more: (&str, &str)| {
+        let mut details = json!({"kind": "kek", "purpose": "data", "step": step, "total": 7});
+        details[more.0] = more.1.into();
+        log.add(Action::KeyRotation, "svc", Uuid::from_u128(job), details, |_| {})
+    };
+    assert_eq!(add(30, "start", ("target_kms_key", "new")), "");
+    assert_eq!(add(30, "retire", ("kms_key", "new")), "rotation");
+    assert_eq!(add(30, "retire", ("x", "y")), "rotation");
+    assert_eq!(add(30, "done", ("x", "y")), "");
+    assert_eq!(add(30, "retire", ("kms_key", "old")), "");
+    assert_eq!(add(31, "retire", ("kms_key", "old")), "rotation");
+    assert_eq!(add(32, "start", ("target_kms_key", "old")), "rotation");
+}
+
+#[test]
 fn a_key_is_retired_once_and_after_a_rotation_left_it() {
     let mut log = Log::new();
     let key = Uuid::from_u128;
