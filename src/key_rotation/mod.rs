@@ -12,6 +12,8 @@ mod pace;
 pub mod reseal;
 pub mod rewrap;
 mod runner;
+mod sample;
 
 pub use error::RotationError;
 pub use runner::{Ending, Hands, Options, Worker, run};
+pub use sample::{SampleError, reseal_time, token_time};

@@ -49,6 +49,7 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function is_committed", &[]),
     ("function key_table", &[]),
     ("function key_list_hash", &[]),
+    ("function key_table", &[]),
     ("function leave_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function list_access", &["approver EXECUTE", "auditor EXECUTE", "unmask EXECUTE"]),
     ("function list_hash", &[]),

@@ -58,6 +58,7 @@ mod key_rotation_data_key_races;
 mod key_rotation_data_key_role;
 mod key_rotation_audit;
 mod key_rotation_kek;
+mod key_rotation_plan;
 mod key_rotation_status;
 mod lookup;
 mod lookup_role;

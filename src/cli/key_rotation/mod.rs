@@ -3,6 +3,7 @@
 mod data_key;
 mod kek;
 mod pause;
+mod plan;
 mod run;
 mod status;
 
@@ -21,6 +22,9 @@ pub(super) enum Command {
     Kek(kek::Command),
     /// The keys, what is under each, and the rotations
     Status(status::Args),
+    /// How much there is to do, and how long it would take
+    #[command(subcommand, hide = true)]
+    Plan(plan::Command),
 }
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
@@ -28,5 +32,6 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::DataKey(command) => data_key::run(command, format).await,
         Command::Kek(command) => kek::run(command, format).await,
         Command::Status(args) => status::run(args, format).await,
+        Command::Plan(command) => plan::run(command, format).await,
     }
 }

@@ -123,6 +123,6 @@ impl fmt::Display for Summary {
 }
 
 /// `500` or `500/s`.
-fn rate(text: &str) -> Result<NonZeroU32, &'static str> {
+pub(super) fn rate(text: &str) -> Result<NonZeroU32, &'static str> {
     text.strip_suffix("/s").unwrap_or(text).parse().map_err(|_| "a rate is a whole number from 1, like 500 or 500/s")
 }

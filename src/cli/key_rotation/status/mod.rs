@@ -20,6 +20,8 @@ use keys::Keys;
 use one::One;
 use shown::Shown;
 
+pub(super) use shown::within;
+
 const EXAMPLES: &str = "\
 Keys by purpose, state and KMS key: how many, how old, and how many rows and values are under them.
 Rows are counted, not estimated: all events and dead letters are read once, about a second for each

@@ -1,0 +1,30 @@
+//! `plan` of each kind: how much there is to do, and how long it takes by a measured sample. Nothing is changed.
+
+pub(super) mod data_key;
+mod estimate;
+pub(super) mod kek;
+mod shown;
+pub(super) mod token_key;
+
+use clap::Subcommand;
+
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::OutputFormat;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Command {
+    /// Keys that another KMS key would wrap
+    Kek(kek::Args),
+    /// Rows that would be sealed anew
+    DataKey(data_key::Args),
+    /// Rows that would get tokens of a new key
+    TokenKey(token_key::Args),
+}
+
+pub(in crate::cli) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Kek(args) => kek::run(args, format).await,
+        Command::DataKey(args) => data_key::run(args, format).await,
+        Command::TokenKey(args) => token_key::run(args, format).await,
+    }
+}
