@@ -36,8 +36,8 @@ The receipt is what the client called itself (app/pv-receipt-ID in the user agen
 kms:Decrypt can call itself by any receipt: that one is named proves nothing. That none is named,
 that a receipt has no unwrap, and who the principal is, are evidence. A rotation of keys that opens
 values calls itself app/pv-job-ID, which proves as little: its unwraps are counted by rotation and
-principal. Services unwrap token keys and
-dead-letter keys without a receipt; these are counted by principal.
+principal. Services unwrap token keys and dead-letter keys without either; these are counted by
+principal.
 
 Receipts outside of the span of the entries are not looked for; --since and --until say otherwise.
 The login needs the role pii_vault_auditor. Run `pii-vault audit verify` as well; whether the files

@@ -20,7 +20,7 @@ use keys::Keys;
 use one::One;
 use shown::Shown;
 
-pub(super) use shown::within;
+pub(in crate::cli::key_rotation) use shown::within;
 
 const EXAMPLES: &str = "\
 Keys by purpose, state and KMS key: how many, how old, and how many rows and values are under them.

@@ -193,7 +193,7 @@ pub(super) fn time(at: OffsetDateTime) -> String {
 }
 
 /// So long, in the unit that fits.
-pub(super) fn within(seconds: f64) -> String {
+pub(in crate::cli::key_rotation) fn within(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 90.0 => format!("{:.0} s", seconds.max(0.0)),
         seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
