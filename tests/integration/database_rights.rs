@@ -47,7 +47,6 @@ const RIGHTS: &[(&str, &[&str])] = &[
     ("function is_member", &[]),
     ("function judge_unmask", &[]),
     ("function is_committed", &[]),
-    ("function key_table", &[]),
     ("function key_list_hash", &[]),
     ("function key_table", &[]),
     ("function leave_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),

@@ -1,5 +1,6 @@
 //! `key-rotation kek`: keys of one purpose, and the KMS key that wraps them.
 
+mod plan;
 mod refusal;
 mod retire;
 mod run;
@@ -24,6 +25,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
+    /// How many keys would be wrapped anew, and how long it would take
+    Plan(plan::Args),
     /// Have KMS wrap all keys of a purpose anew, or go on with it
     Run(run::Args),
     /// Make the runners of a rotation stop
@@ -46,6 +49,7 @@ pub(in crate::cli) struct PauseArgs {
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
+        Command::Plan(args) => plan::run(args, format).await,
         Command::Run(args) => run::run(args, format).await,
         Command::Pause(args) => pause::run(RotationKind::Kek, args.purpose, args.pause, format).await,
         Command::Verify(args) => verify::run(args, format).await,

@@ -20,7 +20,7 @@ use crate::patience::Patience;
 
 /// Without --rate. A ReEncrypt counts twice, and all of an account's calls together may be 10,000 a second in most
 /// regions: `Request quotas` in the AWS KMS Developer Guide.
-const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
+pub(super) const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
 
 /// A page is so many seconds of calls at most, so that a run that is told to stop, or dies, has little in hand.
 const PAGE_SECONDS: i32 = 5;

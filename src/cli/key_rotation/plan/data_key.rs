@@ -3,7 +3,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::estimate::{Pace, SYNTHETIC, Sample};
-use super::shown::{Calls, Plan};
+use super::shown::{Plan, Requests};
 use crate::cli::config::{DatabaseArgs, duration, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
@@ -56,7 +56,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         purpose: Purpose::Data.name(),
         keys: extent.key_count,
         rows: extent.row_count,
-        kms_calls: Calls {
+        kms_calls: Requests {
             decrypt: extent.key_count,
             generate_data_key: if extent.row_count == 0 {
                 0
@@ -67,6 +67,8 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         },
         seconds: Some(sample.seconds(extent.row_count, &pace)),
         finish_seconds: None,
+        kms_seconds_per_call: None,
+        target: None,
         assumed: vec![
             pace.told(),
             "commits, the network, and what others do meanwhile are not in the time".to_owned(),

@@ -14,7 +14,7 @@ const STORED: i32 = 500;
 
 /// What was measured, for a row.
 #[derive(Serialize)]
-pub(super) struct Sample {
+pub(in crate::cli::key_rotation) struct Sample {
     /// In this process, on one core.
     process_rows: u32,
     process_seconds_per_row: f64,
@@ -57,7 +57,7 @@ impl Sample {
 
 /// What a plan assumes of the run.
 #[derive(Serialize)]
-pub(super) struct Pace {
+pub(in crate::cli::key_rotation) struct Pace {
     batch: i32,
     workers: usize,
     rate_per_second: Option<u32>,
@@ -92,7 +92,7 @@ fn share(count: usize) -> f64 {
 
 /// Exact up to 2^53, and beyond that near enough for an estimate.
 #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for an estimate")]
-pub(super) fn number(count: i64) -> f64 {
+pub(in crate::cli::key_rotation) fn number(count: i64) -> f64 {
     count as f64
 }
 

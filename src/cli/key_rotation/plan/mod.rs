@@ -2,7 +2,6 @@
 
 pub(super) mod data_key;
 mod estimate;
-pub(super) mod kek;
 mod shown;
 pub(super) mod token_key;
 
@@ -10,11 +9,12 @@ use clap::Subcommand;
 
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
+pub(super) use estimate::number;
+pub(super) use shown::{Plan, Requests};
 
+/// Of the kinds that have no subcommands of their own yet.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Keys that another KMS key would wrap
-    Kek(kek::Args),
     /// Rows that would be sealed anew
     DataKey(data_key::Args),
     /// Rows that would get tokens of a new key
@@ -23,7 +23,6 @@ pub(in crate::cli) enum Command {
 
 pub(in crate::cli) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Kek(args) => kek::run(args, format).await,
         Command::DataKey(args) => data_key::run(args, format).await,
         Command::TokenKey(args) => token_key::run(args, format).await,
     }

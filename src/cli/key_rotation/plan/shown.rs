@@ -7,35 +7,39 @@ use crate::cli::key_rotation::status::within;
 
 /// What a rotation would take.
 #[derive(Serialize)]
-pub(super) struct Plan {
-    pub(super) kind: &'static str,
-    pub(super) purpose: &'static str,
+pub(in crate::cli::key_rotation) struct Plan {
+    pub(in crate::cli::key_rotation) kind: &'static str,
+    pub(in crate::cli::key_rotation) purpose: &'static str,
     /// Keys that would be left, or wrapped anew.
-    pub(super) keys: i64,
+    pub(in crate::cli::key_rotation) keys: i64,
     /// Rows that would be changed; of a kek rotation none.
-    pub(super) rows: i64,
-    pub(super) kms_calls: Calls,
+    pub(in crate::cli::key_rotation) rows: i64,
+    pub(in crate::cli::key_rotation) kms_calls: Requests,
     /// `None`: nothing was measured.
-    pub(super) seconds: Option<f64>,
+    pub(in crate::cli::key_rotation) seconds: Option<f64>,
     /// Of a token-key rotation: what `finish` takes afterwards.
-    pub(super) finish_seconds: Option<f64>,
-    pub(super) sample: Option<Sample>,
-    pub(super) pace: Option<Pace>,
+    pub(in crate::cli::key_rotation) finish_seconds: Option<f64>,
+    pub(in crate::cli::key_rotation) sample: Option<Sample>,
+    pub(in crate::cli::key_rotation) pace: Option<Pace>,
+    /// Of a kek rotation: what was measured.
+    pub(in crate::cli::key_rotation) kms_seconds_per_call: Option<f64>,
+    /// Of a kek rotation: the ARN to wrap under.
+    pub(in crate::cli::key_rotation) target: Option<String>,
     /// In sentences.
-    pub(super) assumed: Vec<String>,
+    pub(in crate::cli::key_rotation) assumed: Vec<String>,
 }
 
 /// By API action.
 #[derive(Serialize)]
-pub(super) struct Calls {
-    pub(super) decrypt: i64,
-    pub(super) generate_data_key: i64,
-    pub(super) re_encrypt: i64,
+pub(in crate::cli::key_rotation) struct Requests {
+    pub(in crate::cli::key_rotation) decrypt: i64,
+    pub(in crate::cli::key_rotation) generate_data_key: i64,
+    pub(in crate::cli::key_rotation) re_encrypt: i64,
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Calls { decrypt, generate_data_key, re_encrypt } = self.kms_calls;
+        let Requests { decrypt, generate_data_key, re_encrypt } = self.kms_calls;
         writeln!(f, "{} rotation of {} keys", self.kind, self.purpose)?;
         writeln!(f, "keys          {}", self.keys)?;
         writeln!(f, "rows          {}", self.rows)?;

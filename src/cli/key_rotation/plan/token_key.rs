@@ -1,5 +1,5 @@
 use super::estimate::{Pace, SYNTHETIC, Sample};
-use super::shown::{Calls, Plan};
+use super::shown::{Plan, Requests};
 use crate::cli::config::DatabaseArgs;
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
@@ -48,9 +48,11 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         keys: left.map(|group| group.key_count).sum(),
         rows,
         // Both token keys, and each data key once.
-        kms_calls: Calls { decrypt: opening + 2, generate_data_key: 1, re_encrypt: 0 },
+        kms_calls: Requests { decrypt: opening + 2, generate_data_key: 1, re_encrypt: 0 },
         seconds: Some(sample.seconds(rows, &pace)),
         finish_seconds: Some(sample.database_seconds_of(rows, &pace)),
+        kms_seconds_per_call: None,
+        target: None,
         assumed: vec![
             pace.told(),
             "commits, the network, building indexes, and what others do meanwhile are not in the time".to_owned(),
