@@ -10,7 +10,7 @@ fn plan(world: &World, who: Who, kind: &str, args: &[&str]) -> Finished {
         "kek" => ["key-rotation", kind, "plan"],
         kind => ["key-rotation", "plan", kind],
     };
-    world.pii_vault(who, &[&plan, &["--output", "json"], args].concat()).finish()
+    world.pii_vault(who, &[&plan[..], &["--output", "json"], args].concat()).finish()
 }
 
 async fn vault() -> World {

@@ -3,15 +3,17 @@
 mod action;
 mod details;
 mod micros;
+mod rotation;
 
 use uuid::Uuid;
 
 pub use action::{Action, Decision};
 pub use details::{
     Decided, Details, DetailsError, Failure, Init, Lookup, LostCheckpoint, Page, PolicySet, Redrive, RedrivePage,
-    Requested, Restored, Revoked, Rotation, Selector, Tokens, Unmask,
+    Requested, Restored, Revoked, Selector, Tokens, Unmask,
 };
 pub use micros::UnixMicros;
+pub use rotation::Rotation;
 
 /// An entry of the audit log, as it is stored and hashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
