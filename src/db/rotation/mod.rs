@@ -6,11 +6,10 @@
 
 pub mod data_keys;
 mod job;
+mod keys;
 pub mod reseal;
 pub mod rewrap;
 pub mod samples;
-mod keys;
-pub mod rewrap;
 mod told;
 
 use diesel::prelude::*;
