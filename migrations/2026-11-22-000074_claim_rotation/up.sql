@@ -241,11 +241,14 @@ SET "DateStyle" = 'ISO, YMD'
 AS $$
 #variable_conflict use_column
 DECLARE
-    own pii_vault.rotation_jobs := pii_vault.own_rotation(claim_rotation.job, true);
+    own pii_vault.rotation_jobs;
     refusal pii_vault.access_refusal;
     source record;
     is_left boolean;
 BEGIN
+    -- Keys are locked before jobs.
+    PERFORM pii_vault.require_token_key(claim_rotation.job);
+    own := pii_vault.own_rotation(claim_rotation.job, true);
     IF own.paused OR own.step IN ('filled', 'cut_over', 'done') THEN
         RETURN QUERY SELECT own.step, own.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
             own.total, own.changed, own.failed;
@@ -271,7 +274,10 @@ BEGIN
         ) INTO is_left USING own.id;
         after_day := NULL;
         after_id := NULL;
-        IF is_left THEN
+        -- While batches may go without the new key, rows may come that have no token of it.
+        IF is_left OR own.step = 'work' AND EXISTS (
+            SELECT FROM pii_vault.token_keys AS k WHERE k.id = own.new_key AND k.optional
+        ) THEN
             own.pass := own.pass + 1;
         ELSIF own.kind = 'token-key' AND own.step = 'work' THEN
             own.step := 'filled';
