@@ -56,6 +56,11 @@ impl NewLoginEvent {
     pub fn primary_key(&self) -> (Date, EventId) {
         (self.create_date, self.event_id)
     }
+
+    /// The tokens of the slots that are filled.
+    pub fn slots(&self) -> impl Iterator<Item = &EventTokens> {
+        self.slot_a.iter().chain(&self.slot_b)
+    }
 }
 
 /// Inserts events that are not there yet, in the order given, and returns how many were not.

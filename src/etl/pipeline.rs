@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
 use super::Options;
 use super::byte_budget::ByteBudget;
@@ -66,6 +67,7 @@ impl<W: KeyWrapper> Pipeline<W> {
         let byte_budget = ByteBudget::new(options.max_inflight_bytes);
         let mut helpers = JoinSet::new();
         helpers.spawn(advance_ratchets(protector.clone()));
+        helpers.spawn(follow_token_keys(protector.clone(), wrapper.clone(), pool.clone()));
         let tasks = JoinSet::new();
         Ok(Some(Self { options, counters, stop, protector, byte_budget, outages, wrapper, pool, tasks, helpers }))
     }
@@ -128,5 +130,27 @@ async fn advance_ratchets<W: KeyWrapper>(protector: Arc<Protector<W>>) {
         minute.tick().await;
         protector.data_keys.advance().await;
         protector.dead_letter_keys.advance().await;
+    }
+}
+
+/// A key that a rotation made is in use within a second or two, before batches without it are refused.
+async fn follow_token_keys<W: KeyWrapper>(protector: Arc<Protector<W>>, wrapper: Arc<W>, pool: Pool) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        second.tick().await;
+        let changed = async {
+            let mut conn = pool.get().await?;
+            protector.token_keys().changed(&mut conn, &*wrapper, protector.vault).await
+        };
+        match changed.await {
+            Ok(None) => {}
+            Ok(Some(keys)) => {
+                info!(keys = ?keys.ids(), "the token keys in use changed");
+                protector.set_token_keys(keys);
+            }
+            // Those who store and seal say what is away; a batch that lacks a key is refused.
+            Err(error) => debug!(%error, "not known whether the token keys changed"),
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::summary::Counters;
 use crate::aws::KeyWrapper;
 use crate::db::dead_letters::NewDeadLetter;
 use crate::db::hold::Hold;
-use crate::db::login_events::NewLoginEvent;
+use crate::db::login_events::{EventTokens, NewLoginEvent};
 use crate::db::{DbError, Pool, dead_letters, hold, login_events};
 use crate::domain::KeyId;
 use crate::keyring::{KeyringError, TokenKeys};
@@ -83,10 +83,13 @@ impl<W: KeyWrapper> Writer<W> {
         let mut months = Months::default();
         loop {
             let collected = self.collect(&mut *protected.lock().await).await;
-            let Some(batch) = collected else { return Ok(()) };
+            let Some(mut batch) = collected else { return Ok(()) };
             let days = batch.events.iter().map(|event| event.create_date);
             months.ensure(&self.pool, &self.outages, days).await?;
-            let (hold, stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
+            let (mut hold, mut stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
+            if hold == Hold::TokenKeysChanged && self.drop_token_keys(&mut batch).await? {
+                (hold, stored) = self.outages.wait_out(DbError::is_transient, || self.commit(&batch)).await?;
+            }
             let settled = if hold == Hold::Held {
                 debug!(events = batch.events.len(), dead_letters = batch.letters.len(), stored, "committed");
                 self.counters.committed(
@@ -118,6 +121,9 @@ impl<W: KeyWrapper> Writer<W> {
             }
         }
         batch.sort();
+        if let Some(keys) = batch.token_keys() {
+            batch.keep_token_keys(&keys);
+        }
         Some(batch)
     }
 
@@ -141,22 +147,32 @@ impl<W: KeyWrapper> Writer<W> {
             .await
     }
 
+    /// Loads the token keys anew. Whether the batch has tokens of all of them: then those of others are gone from it, and
+    /// it may be stored.
+    async fn drop_token_keys<R: Sync>(&self, batch: &mut Batch<R>) -> Result<bool, EtlError> {
+        let keys = self
+            .outages
+            .wait_out(KeyringError::may_pass, || async {
+                TokenKeys::load(&mut *self.pool.get().await?, &*self.wrapper, self.protector.vault).await
+            })
+            .await?;
+        let in_use = keys.ids();
+        self.protector.set_token_keys(keys);
+        let has_all = batch.token_keys().is_some_and(|own| in_use.iter().all(|key| own.contains(key)));
+        if has_all {
+            batch.keep_token_keys(&in_use);
+        }
+        Ok(has_all)
+    }
+
     /// The batch is not stored: its keys went out of use after it was protected. Its plaintext is gone, so its
     /// messages must come from their source again; what comes next gets the right keys.
     async fn give_up<R: Sync>(&self, batch: &Batch<R>, hold: Hold) -> Result<(), EtlError> {
         warn!(messages = batch.receipts.len(), ?hold, "keys changed meanwhile; not stored, these must come again");
         self.counters.left(batch.receipts.len().try_into().unwrap_or(u64::MAX));
         match hold {
-            Hold::Held => {}
-            Hold::TokenKeysChanged => {
-                let keys = self
-                    .outages
-                    .wait_out(KeyringError::may_pass, || async {
-                        TokenKeys::load(&mut *self.pool.get().await?, &*self.wrapper, self.protector.vault).await
-                    })
-                    .await?;
-                self.protector.set_token_keys(keys);
-            }
+            // Loaded anew already, where it is for them.
+            Hold::Held | Hold::TokenKeysChanged => {}
             Hold::SealingKeyNotActive => {
                 for event in &batch.events {
                     self.protector.data_keys.forget(event.data_key).await;
@@ -195,14 +211,26 @@ impl<R> Batch<R> {
     }
 
     /// The token keys that all events of the batch were tokenised under; none where there is no event. `None` where
-    /// some were tokenised before the keys changed and some after.
+    /// events have no key in common.
     fn token_keys(&self) -> Option<Vec<KeyId>> {
-        let keys = |event: &NewLoginEvent| {
-            event.slot_a.iter().chain(&event.slot_b).map(|tokens| tokens.key).collect::<Vec<_>>()
-        };
-        let mut all = self.events.iter().map(keys);
-        let first = all.next().unwrap_or_default();
-        all.all(|keys| keys == first).then_some(first)
+        let keys = |event: &NewLoginEvent| event.slots().map(|tokens| tokens.key).collect::<Vec<_>>();
+        let mut all = self.events.iter();
+        let Some(first) = all.next().map(keys) else { return Some(Vec::new()) };
+        let common = all.fold(first, |common, event| {
+            let own = keys(event);
+            common.into_iter().filter(|key| own.contains(key)).collect()
+        });
+        Some(common).filter(|common| !common.is_empty())
+    }
+
+    /// Takes away the tokens of other keys than these. Where some events were tokenised before the keys changed and some
+    /// after, back-fill makes them anew; where a key went out of use, nobody needs them.
+    fn keep_token_keys(&mut self, keys: &[KeyId]) {
+        let is_other = |tokens: &mut EventTokens| !keys.contains(&tokens.key);
+        for event in &mut self.events {
+            event.slot_a.take_if(is_other);
+            event.slot_b.take_if(is_other);
+        }
     }
 }
 

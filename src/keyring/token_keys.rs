@@ -29,8 +29,30 @@ impl TokenKeys {
     /// # Errors
     /// [`KeyringError`].
     pub async fn load<W: KeyWrapper>(conn: &mut Connection, wrapper: &W, vault: VaultId) -> Result<Self, KeyringError> {
+        let rows = token_keys::in_use(conn).await?;
+        Self::of(rows, wrapper, vault).await
+    }
+
+    /// As [`Self::load`]; `None` where the keys in use are these still, which KMS is not asked for.
+    ///
+    /// # Errors
+    /// [`KeyringError`].
+    pub async fn changed<W: KeyWrapper>(
+        &self,
+        conn: &mut Connection,
+        wrapper: &W,
+        vault: VaultId,
+    ) -> Result<Option<Self>, KeyringError> {
+        let rows = token_keys::in_use(conn).await?;
+        if rows.iter().map(TokenKeyRow::id).eq(self.ids()) {
+            return Ok(None);
+        }
+        Self::of(rows, wrapper, vault).await.map(Some)
+    }
+
+    async fn of<W: KeyWrapper>(rows: Vec<TokenKeyRow>, wrapper: &W, vault: VaultId) -> Result<Self, KeyringError> {
         let mut keys = Self { slot_a: None, slot_b: None };
-        for row in token_keys::in_use(conn).await? {
+        for row in rows {
             let key = TokenKey::unwrap(wrapper, vault, &row).await?;
             match row.slot {
                 TokenSlot::A => keys.slot_a = Some(key),
@@ -68,7 +90,7 @@ impl TokenKeys {
         Ok(true)
     }
 
-    /// The ids of the keys.
+    /// The ids of the keys, by slot.
     #[must_use]
     pub fn ids(&self) -> Vec<KeyId> {
         self.slot_a.iter().chain(&self.slot_b).map(|key| key.id).collect()

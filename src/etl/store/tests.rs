@@ -49,12 +49,26 @@ fn a_batch_is_sorted_by_primary_key() {
 }
 
 #[test]
-fn a_batch_from_before_and_after_a_change_of_token_keys_has_none() {
+fn a_batch_from_before_and_after_a_change_of_token_keys_has_those_that_all_have() {
     let (day, one, two) = (date!(2026 - 01 - 01), KeyId::random(), KeyId::random());
     assert_eq!(batch(vec![]).token_keys(), Some(vec![]));
-    let alike = batch(vec![event(1, day, &[one, two]), event(2, day, &[one, two])]);
-    assert_eq!(alike.token_keys(), Some(vec![one, two]));
-    for other in [&[one][..], &[two, one]] {
-        assert_eq!(batch(vec![event(1, day, &[one, two]), event(2, day, other)]).token_keys(), None);
+    for (first, second, common) in [
+        (&[one, two][..], &[one, two][..], Some(vec![one, two])),
+        (&[one, two], &[one], Some(vec![one])),
+        (&[one], &[one, two], Some(vec![one])),
+        (&[one], &[two], None),
+    ] {
+        let mixed = batch(vec![event(1, day, first), event(2, day, second)]);
+        assert_eq!(mixed.token_keys(), common);
     }
+}
+
+#[test]
+fn tokens_of_other_keys_go_and_no_others() {
+    let (day, one, two) = (date!(2026 - 01 - 01), KeyId::random(), KeyId::random());
+    let mut batch = batch(vec![event(1, day, &[one, two]), event(2, day, &[one])]);
+    batch.keep_token_keys(&[one]);
+    let left: Vec<_> =
+        batch.events.iter().map(|event| event.slots().map(|tokens| tokens.key).collect::<Vec<_>>()).collect();
+    assert_eq!(left, [vec![one], vec![one]]);
 }
