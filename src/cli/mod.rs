@@ -5,6 +5,7 @@ mod audit;
 mod config;
 mod database;
 mod database_login;
+mod destination;
 mod doctor;
 mod escaped;
 mod etl;

@@ -1,4 +1,3 @@
-mod destination;
 mod select;
 mod summary;
 
@@ -11,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use uuid::Uuid;
 
 use super::config::{CheckpointKeyArgs, DatabaseArgs, duration};
+use super::destination::Destination;
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use super::refusal::refused;
@@ -20,7 +20,6 @@ use crate::db::Role;
 use crate::db::receipts::UnmaskRequest;
 use crate::domain::Field;
 use crate::unmask::{self, Ending, Format, Release, Report, UnmaskError};
-use destination::Destination;
 use summary::Summary;
 
 const EXAMPLES: &str = "\
@@ -126,7 +125,9 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         // One at a time; another where that broke.
         let pool = server.pool(Role::Unmask, 1).await?;
         let wrapper = |receipt| Kms::for_receipt(&config, receipt);
-        let progress = |report: &Report| destination.progress(report);
+        let progress = |report: &Report| {
+            destination.progress(report.opened + report.did_not_open, report.rows.into(), "rows");
+        };
         let run = unmask::run(
             &pool,
             wrapper,

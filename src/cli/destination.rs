@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::cli::{output, progress};
-use crate::unmask::Report;
+use super::{output, progress};
 
 /// Where rows go: standard output, or a new file.
 pub(super) struct Destination {
@@ -43,9 +42,9 @@ impl Destination {
     }
 
     /// Draws how far it is, unless rows stand where it would be drawn.
-    pub(super) fn progress(&self, report: &Report) {
+    pub(super) fn progress(&self, done: u64, of: u64, things: &str) {
         if !self.on_terminal {
-            progress::count(report.rows.into(), "rows").set_position(report.opened + report.did_not_open);
+            progress::count(of, things).set_position(done);
         }
     }
 
