@@ -65,6 +65,9 @@ fn key_error(error: &anyhow::Error) -> Option<&KeyringError> {
     if let Some(InitError::Key(key)) = error.downcast_ref() {
         return Some(key);
     }
+    if let Some(RotationError::Key(key)) = error.downcast_ref() {
+        return Some(key);
+    }
     match error.downcast_ref() {
         Some(LookupError::Key(key)) => Some(key),
         _ => None,

@@ -47,6 +47,21 @@ pub enum RotationError {
         /// ARN of the KMS key.
         kms_key: String,
     },
+    /// A data key cannot be asked of KMS. The rows under it are not passed over: it may be enabled again.
+    #[error(
+        "data key {key}: the KMS key that wraps it is deleted, disabled or misnamed. Enable it, or cancel its deletion, and \
+         run this again"
+    )]
+    KmsKey {
+        /// The data key.
+        key: KeyId,
+    },
+    /// The token keys of a rotation are not both in use.
+    #[error("the token keys of this rotation are not both in use any more; see `pii-vault key-rotation status`")]
+    TokenKeysGone,
+    /// Writing what goes out.
+    #[error("writing")]
+    Write(#[source] std::io::Error),
     /// A task of ours panicked.
     #[error("a task ended unexpectedly")]
     Task,
@@ -69,6 +84,13 @@ impl RotationError {
             Self::Aws(error) => error.is_transient(),
             Self::KeysChanged | Self::KmsKeyOff { .. } => true,
             Self::Rewrap { .. } | Self::NoneUnwraps(_) | Self::Randomness(_) | Self::Task => false,
+            Self::KeysChanged | Self::KmsKey { .. } => true,
+            Self::Rewrap { .. }
+            | Self::NoneUnwraps(_)
+            | Self::Randomness(_)
+            | Self::TokenKeysGone
+            | Self::Write(_)
+            | Self::Task => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! open is listed, passed over, and stays as it is; memory holds a page for each worker.
 //! Not guaranteed: that a rotation ends by itself. Who runs it again goes on where it was.
 
+pub mod backfill;
 mod error;
 mod pace;
 pub mod reseal;

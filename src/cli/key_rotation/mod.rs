@@ -6,6 +6,7 @@ mod pause;
 mod plan;
 mod run;
 mod status;
+mod token_key;
 
 use clap::Subcommand;
 
@@ -25,6 +26,9 @@ pub(super) enum Command {
     /// How much there is to do, and how long it would take
     #[command(subcommand, hide = true)]
     Plan(plan::Command),
+    /// The key of the tokens: a new one beside it, tokens of both for every row, then cut-over
+    #[command(subcommand)]
+    TokenKey(token_key::Command),
 }
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
@@ -33,5 +37,6 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::Kek(command) => kek::run(command, format).await,
         Command::Status(args) => status::run(args, format).await,
         Command::Plan(command) => plan::run(command, format).await,
+        Command::TokenKey(command) => token_key::run(command, format).await,
     }
 }

@@ -118,6 +118,9 @@ impl fmt::Display for Summary {
         if matches!(*ended, "paused" | "stopped") {
             writeln!(f, "next              run the same command again to go on")?;
         }
+        if *ended == "filled" {
+            writeln!(f, "next              pii-vault key-rotation token-key verify, then token-key cut-over")?;
+        }
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ pub mod reseal;
 pub mod rewrap;
 pub mod samples;
 mod told;
+pub mod token_map;
+pub mod tokens;
 
 use diesel::prelude::*;
 use diesel::sql_query;

@@ -1,0 +1,89 @@
+use anyhow::Context as _;
+
+use super::refusal::refused;
+use crate::aws::{Kms, KmsKeys, client};
+use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
+use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::output::OutputFormat;
+use crate::db::rotation::tokens::{self, TokenRefusal};
+use crate::db::rotation::{Job, unfinished};
+use crate::db::{Pool, Role};
+use crate::domain::{Purpose, RotationKind, RotationStep};
+use crate::key_rotation::backfill::{self, Backfill};
+
+const EXAMPLES: &str = "\
+Where no rotation of the token key is under way, this makes the next key and records why. Every
+`etl run` picks it up within seconds and fills both slots of each row from then on; analysts see no
+difference. Then the rows from before get their tokens of the new key: their values are opened, and
+their old tokens computed once more. It can be interrupted, run again, and run twice at once.
+
+A row whose old tokens are not those of its values was tampered with: it is filled and listed. A row
+that does not open is listed, and left as it is. Both are exit status 4; all others are done. Where
+somebody mended rows, --retry tries those once more that did not open.
+
+When it has filled all rows: verify, cut-over, and finish. Until finish there is a way back: rollback.
+
+The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDataKey and kms:Decrypt
+on the token key, and kms:Decrypt on the data key.
+
+Examples:
+  pii-vault key-rotation token-key run --reason 'yearly'
+  pii-vault key-rotation token-key run                    go on where it was
+  pii-vault key-rotation token-key run --rate 2000/s --workers 4";
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Args {
+    /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: Option<String>,
+    /// Try once more what did not open
+    #[arg(long)]
+    retry: bool,
+    #[command(flatten)]
+    pace: PaceArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    kms: KmsArgs,
+}
+
+pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    let server = args.database.server()?;
+    let pool = server.pool(Role::Reseal, args.pace.connections()).await?;
+    let (config, keys) = (client::load().await, KmsKeys::from(args.kms));
+    let job = match current(&pool).await? {
+        Some(job) => job,
+        None => {
+            let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
+            let wrapper = Kms::new(&config, keys.clone());
+            match backfill::start(&mut *pool.get().await?, &wrapper, reason).await.context("nothing has begun")? {
+                // Another was as fast: both work on it.
+                Ok(_) | Err(TokenRefusal::Unfinished) => {}
+                Err(refusal) => return refused(refusal, format),
+            }
+            current(&pool).await?.context("the rotation is done, or rolled back, already")?
+        }
+    };
+    if !matches!(job.step, RotationStep::Work | RotationStep::Filled) {
+        return refused(TokenRefusal::Unfinished, format);
+    }
+    if args.retry {
+        let why = args.reason.as_deref().unwrap_or("tried once more");
+        tokens::retry(&mut *pool.get().await?, job.id, why).await?;
+    }
+    let worker = Backfill::load(&pool, Kms::for_job(&config, keys, job.id), &job).await?;
+    match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
+        // Its role works on it no more.
+        Err(_) if current(&pool).await.is_ok_and(|now| now.is_none_or(|now| now.step == RotationStep::Emptying)) => {
+            refused(TokenRefusal::Unfinished, format)
+        }
+        ended => ended,
+    }
+}
+
+/// The rotation that is not done.
+pub(super) async fn current(pool: &Pool) -> anyhow::Result<Option<Job>> {
+    Ok(unfinished(&mut *pool.get().await?, RotationKind::TokenKey, Purpose::Token).await?)
+}

@@ -1,0 +1,137 @@
+//! Rotation of the token key, up to where every row has tokens of both keys: record → (ingestion fills both slots) →
+//! back-fill of the rows before → verify.
+//!
+//! Guaranteed: a row gets a new token of its authentic value alone; the old one is computed on the way, and a row whose
+//! old tokens are others is listed as tampered with; what has a new token is never overwritten.
+
+mod open;
+mod token_map;
+mod verify;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use diesel_async::AsyncConnection as _;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tracing::warn;
+use uuid::Uuid;
+
+pub use token_map::{Exported, TokenMap};
+pub use verify::{Verification, WrongRow, verify};
+
+use super::error::RotationError;
+use super::{Hands, Worker};
+use crate::aws::{EncryptionContext, KeyWrapper};
+use crate::crypto::Commitment;
+use crate::db::rotation::tokens::{self, NextTokenKey, TokenRefusal, TokenRow};
+use crate::db::rotation::{self, Job, Range};
+use crate::db::sealing_keys::Seals;
+use crate::db::{Connection, DbError, Pool, vault};
+use crate::domain::{KeyId, Purpose, VaultId};
+use crate::keyring::{Openers, TokenKey, TokenKeys};
+use open::{Opened, open};
+
+/// Data keys that each worker keeps unwrapped.
+const KEYS: usize = 32;
+
+/// Makes a token key and records a rotation to it. From then on ingestion fills both slots.
+///
+/// # Errors
+/// [`RotationError`]. A refusal is none.
+pub async fn start<W: KeyWrapper>(
+    conn: &mut Connection,
+    wrapper: &W,
+    reason: &str,
+) -> Result<Result<Uuid, TokenRefusal>, RotationError> {
+    let context = EncryptionContext { vault: vault::id(conn).await?, purpose: Purpose::Token, key: KeyId::random() };
+    let key = wrapper.generate(context).await?;
+    let next = NextTokenKey {
+        id: context.key,
+        wrapped_key: &key.wrapped,
+        kms_key: &key.kms_key,
+        commitment: &Commitment::to(&key.plaintext),
+    };
+    Ok(tokens::record(conn, &next, reason).await?)
+}
+
+/// Fills the slot of the new key where it is empty.
+pub struct Backfill<W> {
+    shared: Arc<Shared<W>>,
+}
+
+/// The keys of a rotation, and what opens.
+struct Shared<W> {
+    wrapper: Arc<W>,
+    vault: VaultId,
+    old: TokenKey,
+    new: TokenKey,
+    /// For each worker that is not at work.
+    openers: Mutex<Vec<Openers<W>>>,
+}
+
+impl<W: KeyWrapper> Backfill<W> {
+    /// Unwraps both token keys of a job, and compares them with what was committed to.
+    ///
+    /// # Errors
+    /// [`RotationError`].
+    pub async fn load(pool: &Pool, wrapper: W, job: &Job) -> Result<Self, RotationError> {
+        Ok(Self { shared: Arc::new(Shared::load(pool, wrapper, job).await?) })
+    }
+}
+
+impl<W: KeyWrapper> Worker for Backfill<W> {
+    async fn work(&self, hands: &Hands, range: Range) -> Result<(), RotationError> {
+        let rows = tokens::fetch(&mut *hands.pool.get().await?, hands.job, range).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let page = self.shared.clone().off_the_runtime(rows).await?.filling();
+        let mut conn = hands.pool.get().await?;
+        let stored = conn.transaction(async |conn| {
+            let stored = tokens::store(conn, hands.job, &page.fillings).await?;
+            if let Some(stored) = stored {
+                rotation::settle(conn, hands.job, hands.runner, stored, &page.failed).await?;
+            }
+            Ok::<_, DbError>(stored)
+        });
+        if stored.await?.is_none() {
+            // The next claim says what became of the rotation.
+            warn!("the new key is not pending any more; the page is left as it is");
+        }
+        Ok(())
+    }
+}
+
+impl<W: KeyWrapper> Shared<W> {
+    async fn load(pool: &Pool, wrapper: W, job: &Job) -> Result<Self, RotationError> {
+        let mut conn = pool.get().await?;
+        let vault = vault::id(&mut conn).await?;
+        let keys = TokenKeys::load(&mut conn, &wrapper, vault).await?;
+        let (mut old, mut new) = (None, None);
+        for key in keys.slot_a.into_iter().chain(keys.slot_b) {
+            if job.new_key == Some(key.id.0) {
+                new = Some(key);
+            } else if job.old_keys.contains(&key.id.0) {
+                old = Some(key);
+            }
+        }
+        let (old, new) = old.zip(new).ok_or(RotationError::TokenKeysGone)?;
+        Ok(Self { wrapper: Arc::new(wrapper), vault, old, new, openers: Mutex::default() })
+    }
+
+    /// Opens and computes on a thread of its own: it is all CPU but for a key that is unwrapped now and then.
+    async fn off_the_runtime(self: Arc<Self>, rows: Vec<TokenRow>) -> Result<Opened, RotationError> {
+        let runtime = Handle::current();
+        spawn_blocking(move || {
+            let kept = self.openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut openers =
+                kept.unwrap_or_else(|| Openers::new(self.wrapper.clone(), self.vault, Seals::Values, KEYS));
+            // Where it fails the openers go: they keep that a key did not open, and it may at the next try.
+            let opened = runtime.block_on(open(&mut openers, self.vault, &self.old, &self.new, rows))?;
+            self.openers.lock().unwrap_or_else(PoisonError::into_inner).push(openers);
+            Ok(opened)
+        })
+        .await
+        .map_err(|_| RotationError::Task)?
+    }
+}
