@@ -22,6 +22,7 @@ mod rotation;
 pub(crate) mod rotations;
 mod sql;
 mod superuser;
+mod tokens;
 mod unmask;
 
 use std::process::Command;

@@ -1,0 +1,212 @@
+//! `key-rotation token-key` where rows are corrupt, runners die, and others change the same rows.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::{Who, World, soak, sqlstate};
+
+const RUN: [&str; 3] = ["run", "--reason", "yearly"];
+
+async fn failures(world: &World) -> BTreeMap<String, i64> {
+    let sql = "SELECT why::text, count(*) FROM pii_vault.rotation_failures GROUP BY why";
+    world.sql.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrupt_rows_are_passed_over_and_tampered_ones_listed_and_all_others_filled() {
+    let world = World::vault().await;
+    world.import(600);
+    let rows = world.sql.query("SELECT event_id FROM pii_vault.login_events ORDER BY event_id", &[]).await.unwrap();
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    world
+        .sql
+        .batch_execute(
+            "CREATE TABLE public.whole AS SELECT event_id, ip_ciphertext, data_key_id FROM pii_vault.login_events",
+        )
+        .await
+        .unwrap();
+    let change = async |set: &str, ids: &[Uuid]| {
+        let sql = format!("UPDATE pii_vault.login_events SET {set} WHERE event_id = ANY ($1)");
+        assert_eq!(world.sql.execute(&sql, &[&ids]).await.unwrap(), u64::try_from(ids.len()).unwrap());
+    };
+    change("ip_ciphertext = set_byte(ip_ciphertext, 80, get_byte(ip_ciphertext, 80) # 1)", &ids[..7]).await;
+    change("ip_ciphertext = set_byte(ip_ciphertext, 0, 9)", &ids[7..9]).await;
+    change("data_key_id = gen_random_uuid()", &ids[9..10]).await;
+    // Another's tokens: a duplicate that is none, for who looks at the view.
+    let other = "(SELECT o.ip_token_a FROM pii_vault.login_events AS o ORDER BY o.event_id DESC LIMIT 1)";
+    change(&format!("ip_token_a = {other}"), &ids[10..12]).await;
+    change("token_key_a = gen_random_uuid()", &ids[12..13]).await;
+
+    let summary = world.token_key(&RUN).exits(4).json();
+    assert_eq!(
+        [&summary["ended"], &summary["changed"], &summary["failed"]],
+        [&json!("filled"), &json!(590), &json!(13)]
+    );
+    let listed = [("key_missing", 1), ("not_authentic", 7), ("token_mismatch", 3), ("unknown_version", 2)];
+    assert_eq!(failures(&world).await, listed.map(|(why, count)| (why.to_owned(), count)).into());
+    assert_eq!(world.count("pii_vault.login_events WHERE token_key_b IS NULL").await, 10);
+
+    let found = world.token_key(&["verify"]).exits(4).json();
+    assert_eq!(
+        [&found["without_new"], &found["passed_over"], &found["mismatched"], &found["of_other_keys"]],
+        [&json!(10), &json!(10), &json!(3), &json!(1)],
+        "{found}"
+    );
+    assert_eq!(found["ips"]["old"], found["ips"]["pairs"]);
+    let differs: Vec<_> = found["differences"].as_array().unwrap().iter().map(|row| &row["event_id"]).collect();
+    assert!(ids[..10].iter().all(|id| differs.contains(&&json!(id.to_string()))), "{found}");
+    // A tampered row's pair does not go out.
+    let map = world.token_key(&["token-map", "--reason", "x"]).done().stdout;
+    assert_eq!(map.lines().filter(|line| line.starts_with("ip,")).count(), 587);
+
+    world
+        .sql
+        .batch_execute(
+            "UPDATE pii_vault.login_events AS e SET ip_ciphertext = w.ip_ciphertext, data_key_id = w.data_key_id \
+             FROM public.whole AS w WHERE w.event_id = e.event_id;
+             UPDATE pii_vault.login_events SET token_key_a = (SELECT id FROM pii_vault.token_keys WHERE slot = 'a')",
+        )
+        .await
+        .unwrap();
+    assert_eq!(world.token_key(&["run"]).exits(4).json()["changed"], 590, "not tried by itself");
+    let again = world.token_key(&["run", "--retry"]).exits(4).json();
+    assert_eq!([&again["changed"], &again["failed"]], [&json!(600), &json!(3)]);
+    let found = world.token_key(&["verify"]).done().json();
+    assert_eq!((&found["without_new"], &found["mismatched"]), (&json!(0), &json!(3)));
+
+    // What nobody listed is found: a token that is another's, and one that comes to be two.
+    let new = "(SELECT o.ip_token_b FROM pii_vault.login_events AS o ORDER BY o.event_id DESC LIMIT 1)";
+    change(&format!("ip_token_b = {new}"), &ids[20..21]).await;
+    let found = world.token_key(&["verify", "--sample", "1000"]).exits(4).json();
+    let whys: Vec<_> =
+        found["differences"].as_array().unwrap().iter().map(|row| row["why"].as_str().unwrap()).collect();
+    assert!(whys.contains(&"ip_new_token_has_several"), "{found}");
+    assert_eq!(found["wrong"], json!([{"create_date": "2025-03-09", "event_id": ids[20], "why": "token_mismatch"}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_ends_with_every_row_filled_and_no_update_of_others_lost() {
+    let world = World::vault().await;
+    let (rows, kills) = if soak() { (100_000, 100) } else { (3_000, 6) };
+    world.import(rows);
+    let batch = (rows / 100).to_string();
+    let mut random = 0x5eed_u64;
+    let mut next = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    let changed = async || -> i64 {
+        let sql = "SELECT coalesce(max(changed), 0)::bigint FROM pii_vault.rotation_jobs";
+        world.sql.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    world
+        .sql
+        .batch_execute("CREATE TABLE public.over (); UPDATE pii_vault.login_events SET app_version = '0'")
+        .await
+        .unwrap();
+    // Others change the same rows all the time, and delete some.
+    let other = world.superuser().await;
+    let others = tokio::spawn(async move {
+        let mut round = 0;
+        loop {
+            // In the order that all keep to: others would wait for each other in a ring.
+            let sql = "WITH mine AS MATERIALIZED (SELECT create_date, event_id FROM pii_vault.login_events \
+                       WHERE get_byte(uuid_send(event_id), 5) % 8 = $1 ORDER BY create_date, event_id FOR UPDATE) \
+                       UPDATE pii_vault.login_events AS e SET app_version = e.app_version::integer + 1 FROM mine AS m \
+                       WHERE (e.create_date, e.event_id) = (m.create_date, m.event_id)";
+            other.execute(sql, &[&(round % 8)]).await.unwrap();
+            let gone = "DELETE FROM pii_vault.login_events WHERE event_id = (SELECT min(event_id::text)::uuid \
+                        FROM pii_vault.login_events)";
+            other.execute(gone, &[]).await.unwrap();
+            if round >= 15 && other.query("SELECT FROM public.over", &[]).await.unwrap().len() == 1 {
+                return round;
+            }
+            round += 1;
+        }
+    });
+    for _ in 0..kills {
+        let goal = changed().await + i64::try_from(next(rows / kills)).unwrap();
+        let mut run = world.start_token_key(&[&RUN[..], &["--batch", &batch]].concat());
+        let since = Instant::now();
+        while changed().await <= goal && since.elapsed() < Duration::from_secs(20) {
+            tokio::time::sleep(Duration::from_millis(u64::try_from(next(10)).unwrap())).await;
+        }
+        run.kill();
+        let half = "pii_vault.login_events WHERE num_nulls(ip_token_b, device_id_token_b, token_key_b) NOT IN (0, 3)";
+        assert_eq!(world.count(half).await, 0);
+    }
+    let two = [world.start_token_key(&RUN), world.start_token_key(&RUN)];
+    for run in two {
+        assert_eq!(run.finish().done().json()["ended"], "filled");
+    }
+    world.sql.batch_execute("INSERT INTO public.over DEFAULT VALUES").await.unwrap();
+    let last = others.await.unwrap();
+    for class in 0..8 {
+        // As often as its turn came: no update of it was lost.
+        let times = (last - class) / 8 + 1;
+        let lost = format!(
+            "pii_vault.login_events WHERE get_byte(uuid_send(event_id), 5) % 8 = {class} AND app_version <> '{times}'"
+        );
+        assert_eq!(world.count(&lost).await, 0, "class {class} of {last} rounds");
+    }
+    assert_eq!(world.count("pii_vault.rotation_jobs").await, 1);
+    assert_eq!(failures(&world).await, BTreeMap::new());
+    assert_eq!(world.count("pii_vault.login_events WHERE token_key_b IS NULL").await, 0);
+    world.assert_both_slots_are_right().await;
+    world.token_key(&["verify"]).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_stops_where_its_key_goes_and_writes_nothing_more() {
+    let world = World::vault().await;
+    world.import(1_000);
+    let run = world.start_token_key(&[&RUN[..], &["--batch", "20", "--rate", "100/s"]].concat());
+    while world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await < 40 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // As a rollback does it.
+    world
+        .sql
+        .batch_execute(
+            "BEGIN; LOCK TABLE pii_vault.token_keys IN EXCLUSIVE MODE;
+             UPDATE pii_vault.token_keys SET state = 'decrypt-only' WHERE state = 'pending';
+             UPDATE pii_vault.rotation_jobs SET step = 'emptying', rolled_back = true; COMMIT",
+        )
+        .await
+        .unwrap();
+    let filled = world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await;
+    let ended = run.finish().exits(3);
+    assert_eq!(ended.json()["refused"], "unfinished_rotation");
+    assert_eq!(world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await, filled);
+    world.token_key(&RUN).exits(3);
+    assert_eq!(world.count("pii_vault.token_keys").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_pauses_it_and_a_pause_of_others_stops_it() {
+    let world = World::vault().await;
+    world.import(1_000);
+    let slow = ["run", "--reason", "x", "--batch", "20", "--rate", "100/s"];
+    let at_work = async || {
+        let before = world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await;
+        while world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let run = world.start_token_key(&slow);
+    at_work().await;
+    run.signal("TERM");
+    assert_eq!(run.finish().done().json()["ended"], "stopped");
+    assert_eq!(world.token_job().await["paused"], true);
+    let run = world.start_token_key(&slow);
+    at_work().await;
+    assert_eq!(world.token_job().await["paused"], false);
+    let pause = "SELECT pii_vault.pause_rotation((SELECT id FROM pii_vault.rotation_jobs), 'enough')";
+    assert_eq!(sqlstate(&world.connect(Who::Reseal).await, pause).await, None);
+    assert_eq!(run.finish().done().json()["ended"], "paused");
+    assert_eq!(world.token_key(&["run"]).done().json()["ended"], "filled");
+    world.assert_both_slots_are_right().await;
+}
