@@ -38,6 +38,8 @@ pub(super) mod sql {
         RotationStep = "rotation_step",
         RotationFailure = "rotation_failure",
         KmsKeyRetirement = "kms_key_retirement",
+        SlotChange = "slot_change",
+        TokenKeyRetirement = "token_key_retirement",
     );
 }
 

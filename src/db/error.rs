@@ -58,6 +58,11 @@ impl DbError {
         Self { statement, fault, refusal: None }
     }
 
+    /// A row holds what it cannot hold.
+    pub(crate) fn unreadable(statement: &'static str) -> Self {
+        Self::new(statement, Fault::Unreadable)
+    }
+
     /// For `map_err`: names the statement.
     pub(super) fn during(statement: &'static str) -> impl Fn(Error) -> Self {
         move |error| Self { statement, fault: fault(&error), refusal: refusal(&error) }

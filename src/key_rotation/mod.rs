@@ -8,6 +8,7 @@
 //! Not guaranteed: that a rotation ends by itself. Who runs it again goes on where it was.
 
 pub mod backfill;
+pub mod cut_over;
 mod error;
 mod pace;
 pub mod reseal;

@@ -5,6 +5,7 @@
 //! work; what a runner had in hand when it died is found by the next pass.
 
 pub mod data_keys;
+pub mod cut_over;
 mod job;
 mod keys;
 pub mod reseal;

@@ -1,6 +1,12 @@
 //! `key-rotation token-key`.
 
+mod cut_over;
+mod emptying;
+mod finish;
 mod refusal;
+mod refused;
+mod retire;
+mod rollback;
 mod run;
 mod token_map;
 mod verify;
@@ -20,6 +26,14 @@ pub(in crate::cli) enum Command {
     Run(run::Args),
     /// Old tokens and new ones side by side, for who stored tokens elsewhere, on the record
     TokenMap(token_map::Args),
+    /// Show analysts the tokens of the new key, once every row has them
+    CutOver(cut_over::Args),
+    /// Give the old key up, and empty its slot; there is no way back
+    Finish(finish::Args),
+    /// Give the new key up, before or after cut-over, and empty its slot
+    Rollback(rollback::Args),
+    /// Take token keys out of all use that no row has tokens of
+    Retire(retire::Args),
     /// Prove that every row has tokens of both keys, and that both show the same duplicates
     Verify(verify::Args),
 }
@@ -29,6 +43,10 @@ pub(in crate::cli) async fn run(command: Command, format: OutputFormat) -> anyho
         Command::Pause(args) => pause::run(RotationKind::TokenKey, Purpose::Token, args, format).await,
         Command::Run(args) => run::run(args, format).await,
         Command::TokenMap(args) => token_map::run(args, format).await,
+        Command::CutOver(args) => cut_over::run(args, format).await,
+        Command::Finish(args) => finish::run(args, format).await,
+        Command::Rollback(args) => rollback::run(args, format).await,
+        Command::Retire(args) => retire::run(args, format).await,
         Command::Verify(args) => verify::run(args, format).await,
     }
 }

@@ -1,0 +1,86 @@
+//! What `finish` and `rollback` have in common: the slot that is out of use is emptied.
+
+use std::fmt;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::run::PaceArgs;
+use crate::cli::output::{self, OutputFormat};
+use crate::cli::progress;
+use crate::cli::signals::stop_on_signal;
+use crate::db::rotation::Counts;
+use crate::db::{Role, Server};
+use crate::domain::RotationStep;
+use crate::key_rotation::cut_over::{Emptier, Progress};
+use crate::key_rotation::{self, Ending};
+
+/// Empties the slot, with a bar, and says how it ended. `became` is what the rotation is then.
+pub(super) async fn empty(
+    server: &Server,
+    job: Uuid,
+    pace: &PaceArgs,
+    became: &'static str,
+    format: OutputFormat,
+) -> anyhow::Result<ExitStatus> {
+    let pool = server.pool(Role::Owner, pace.connections()).await?;
+    let (stop, began) = (stop_on_signal()?, Instant::now());
+    let line = progress::count(0, "rows");
+    let ended = key_rotation::run(&pool, job, Emptier, pace.options(), &stop, move |counts: Counts| {
+        line.set_length(counts.total.max(counts.changed));
+        line.set_position(counts.changed);
+        line.set_message(format!("{:.0}/s", line.per_sec()));
+    })
+    .await;
+    line.finish_and_clear();
+    let (ending, counts) =
+        ended.context("the slot is not empty yet; what is done stays done, run it again to go on")?;
+    let ended = match ending {
+        Ending::Reached(RotationStep::Done) => became,
+        Ending::Reached(_) | Ending::Paused => "paused",
+        Ending::Stopped => "stopped",
+    };
+    let summary = Summary { job, ended, emptied: counts.changed, seconds: began.elapsed().as_secs_f64() };
+    output::result(format, &summary, &summary)?;
+    Ok(ExitStatus::Done)
+}
+
+/// Shows how far it is.
+pub(super) fn tell(line: &ProgressBar, progress: &Progress) {
+    match progress {
+        Progress::Verified(done, total) => line.set_message(format!("rows verified in {done} of {total} tables")),
+        Progress::Indexed(done, total) => line.set_message(format!("{done} of {total} indexes built")),
+        Progress::Comparing => line.set_message("comparing duplicates under both keys"),
+        Progress::Waiting(holders) => match holders.first() {
+            Some(first) => {
+                let pid = first.pid.map_or("prepared".to_owned(), |pid| format!("pid {pid}"));
+                line.set_message(format!("waiting for {} others: {pid}, {}, …", holders.len(), first.who));
+            }
+            None => line.set_message("waiting for others"),
+        },
+    }
+    line.tick();
+}
+
+#[derive(Serialize)]
+struct Summary {
+    job: Uuid,
+    ended: &'static str,
+    emptied: u64,
+    seconds: f64,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<18}{} rows emptied, {:.1} s", self.ended, self.emptied, self.seconds)?;
+        writeln!(f, "job               {}", self.job)?;
+        match self.ended {
+            "paused" | "stopped" => writeln!(f, "next              run the same command again to go on"),
+            _ => writeln!(f, "next              pii-vault key-rotation token-key retire"),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Why the places of the token keys are not changed, and what would help.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::cli::exit::ExitStatus;
+use crate::cli::output::{self, OutputFormat};
+use crate::db::rotation::cut_over::Unfilled;
+use crate::domain::RotationStep;
+use crate::key_rotation::cut_over::{CutOverError, Refusal};
+
+#[derive(Serialize)]
+struct Refused {
+    refused: &'static str,
+    because: String,
+    next: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    create_date: String,
+    event_id: String,
+    why: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused: {} ({})", self.because, self.refused)?;
+        for Row { create_date, event_id, why } in &self.rows {
+            write!(f, "\n  {create_date}  {event_id}  {why}")?;
+        }
+        write!(f, "\nnext: {}", self.next)
+    }
+}
+
+/// Tells a refusal and returns its exit status; other errors go on.
+pub(super) fn refused(error: CutOverError, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    let refusal = match error {
+        CutOverError::Refused(refusal) => refusal,
+        other => return Err(anyhow::Error::new(other).context("what is done stays done, run it again to go on")),
+    };
+    let status = match refusal {
+        Refusal::Mismatched(_) | Refusal::Groups(_) => ExitStatus::IntegrityBroken,
+        _ => ExitStatus::Refused,
+    };
+    let refused = Refused::from(refusal);
+    match format {
+        OutputFormat::Human => output::complain(&refused.to_string()),
+        OutputFormat::Json => output::result(format, &"", &refused)?,
+    }
+    Ok(status)
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        const RUN: &str = "pii-vault key-rotation token-key run fills them";
+        let (refused, because, next) = match &refusal {
+            Refusal::NoJob => (
+                "no_rotation",
+                "no rotation of the token key is under way".to_owned(),
+                "pii-vault key-rotation token-key run begins one; key-rotation status shows those that are over",
+            ),
+            Refusal::Step { step, rolled_back } => elsewhere(*step, *rolled_back),
+            Refusal::NoReason => ("no_reason", "nothing says why".to_owned(), "--reason TEXT"),
+            Refusal::View => (
+                "view",
+                "this login may not replace the view public.user_logins".to_owned(),
+                "GRANT CREATE ON SCHEMA public and pii_vault_owner to it, or use the login that ran pii-vault init",
+            ),
+            Refusal::Unfilled(lacking) => {
+                ("not_filled", format!("{} rows lack tokens of the new key, and were not tried", lacking.rows), RUN)
+            }
+            Refusal::SetAside(lacking) => (
+                "set_aside",
+                format!("{} rows do not open, and have no tokens of the new key", lacking.rows),
+                "mend them and run with --retry; or give them tokens that keep them in their groups of duplicates, by \
+                 --accept-unopened; or roll the rotation back",
+            ),
+            Refusal::Unopened(rows) => (
+                "unopened",
+                format!("{rows} rows do not open, and have tokens that stand in"),
+                "--accept-unopened, as before; or roll the rotation back",
+            ),
+            Refusal::Mismatched(rows) => (
+                "token_mismatch",
+                format!("{rows} rows had old tokens that are not those of their values: they were tampered with"),
+                "find out who changed them: key-rotation status lists them; what they show from here on is right, so \
+                 --accept-mismatches goes on",
+            ),
+            Refusal::Groups(_) => (
+                "groups_differ",
+                "equal values have unequal tokens under one of the keys, or unequal ones equal".to_owned(),
+                "pii-vault key-rotation token-key verify lists the rows; roll the rotation back, and begin another",
+            ),
+            Refusal::Changed(change) => (
+                change.name(),
+                "somebody changed by hand what the rotation relies on: the job, the keys, the view or an index"
+                    .to_owned(),
+                "pii-vault key-rotation status; pii-vault doctor",
+            ),
+        };
+        let rows = match &refusal {
+            Refusal::Unfilled(lacking) | Refusal::SetAside(lacking) => named(lacking),
+            _ => Vec::new(),
+        };
+        Self { refused, because, next, rows }
+    }
+}
+
+fn named(lacking: &Unfilled) -> Vec<Row> {
+    let row = |((day, id), why): &((time::Date, uuid::Uuid), Option<crate::domain::RotationFailure>)| Row {
+        create_date: day.to_string(),
+        event_id: id.to_string(),
+        why: why.map_or("not_tried", crate::domain::RotationFailure::name),
+    };
+    lacking.first.iter().map(row).collect()
+}
+
+fn elsewhere(step: RotationStep, rolled_back: bool) -> (&'static str, String, &'static str) {
+    match step {
+        RotationStep::Work => (
+            "not_filled",
+            "rows lack tokens of the new key still".to_owned(),
+            "pii-vault key-rotation token-key run fills them; rollback gives the new key up",
+        ),
+        RotationStep::Filled => (
+            "not_cut_over",
+            "analysts see the old tokens still".to_owned(),
+            "pii-vault key-rotation token-key cut-over shows the new ones; rollback gives the new key up",
+        ),
+        RotationStep::Emptying if rolled_back => (
+            "rolled_back",
+            "the rotation was rolled back".to_owned(),
+            "pii-vault key-rotation token-key rollback empties what is left of it",
+        ),
+        RotationStep::CutOver | RotationStep::Emptying | RotationStep::Done => (
+            "finished",
+            "the old key was given up already".to_owned(),
+            "pii-vault key-rotation token-key finish empties what is left of its slot",
+        ),
+    }
+}
