@@ -46,6 +46,7 @@ pub(crate) use kms_fault::KmsFault;
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use relay::Relay;
 pub(crate) use rotation::{DAY, ended};
+pub(crate) use rotation::duplicates;
 pub(crate) use sql::sqlstate;
 pub(crate) use superuser::{dump, lay_hands_on, put_back, restore};
 pub(crate) use unmask::json_lines;
