@@ -120,9 +120,6 @@ impl Kms {
     /// KMS for one rotation of the audit log, likewise under its name: `pv-job-` and the rotation.
     #[must_use]
     pub fn for_job(config: &aws_config::SdkConfig, job: Uuid, keys: KmsKeys) -> Self {
-    /// KMS for a rotation of keys, which stands in CloudTrail as `pv-job-` and its id.
-    #[must_use]
-    pub fn for_job(config: &aws_config::SdkConfig, keys: KmsKeys, job: Uuid) -> Self {
         let mut config = aws_sdk_kms::config::Builder::from(config);
         config.set_app_name(AppName::new(format!("pv-job-{job}")).ok());
         Self::of(config, keys)

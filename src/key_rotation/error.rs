@@ -47,15 +47,6 @@ pub enum RotationError {
         /// ARN of the KMS key.
         kms_key: String,
     },
-    /// A data key cannot be asked of KMS. The rows under it are not passed over: it may be enabled again.
-    #[error(
-        "data key {key}: the KMS key that wraps it is deleted, disabled or misnamed. Enable it, or cancel its deletion, and \
-         run this again"
-    )]
-    KmsKey {
-        /// The data key.
-        key: KeyId,
-    },
     /// The token keys of a rotation are not both in use.
     #[error("the token keys of this rotation are not both in use any more; see `pii-vault key-rotation status`")]
     TokenKeysGone,
@@ -83,8 +74,6 @@ impl RotationError {
             Self::Key(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::KeysChanged | Self::KmsKeyOff { .. } => true,
-            Self::Rewrap { .. } | Self::NoneUnwraps(_) | Self::Randomness(_) | Self::Task => false,
-            Self::KeysChanged | Self::KmsKey { .. } => true,
             Self::Rewrap { .. }
             | Self::NoneUnwraps(_)
             | Self::Randomness(_)

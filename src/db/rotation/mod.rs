@@ -4,16 +4,16 @@
 //! own; the database refuses any other order, whoever asks. A claim moves the job's cursor, so that runners share the
 //! work; what a runner had in hand when it died is found by the next pass.
 
-pub mod data_keys;
 pub mod cut_over;
+pub mod data_keys;
 mod job;
 mod keys;
 pub mod reseal;
 pub mod rewrap;
 pub mod samples;
-mod told;
 pub mod token_map;
 pub mod tokens;
+mod told;
 
 use diesel::prelude::*;
 use diesel::sql_query;

@@ -59,8 +59,11 @@ pub(super) async fn open<W: KeyWrapper>(
             Some(key) => match openers.get(key).await? {
                 Ok(opener) => compute(opener, vault, old, new, &row),
                 Err(Unopenable::Commitment) => Err(RotationFailure::KeyCommitment),
-                Err(Unopenable::WrappedKey) => Err(RotationFailure::KeyDoesNotUnwrap),
-                Err(Unopenable::KmsKey) => return Err(RotationError::KmsKey { key: row.key_id }),
+                Err(Unopenable::WrappedKey | Unopenable::KmsKey) => Err(RotationFailure::KeyDoesNotUnwrap),
+                Err(Unopenable::KmsKeyOff) => {
+                    openers.forget(key.id);
+                    return Err(RotationError::KmsKeyOff { key: key.id, kms_key: key.kms_key.clone() });
+                }
             },
         };
         opened.push((row, computed));

@@ -22,6 +22,7 @@ mod rotation;
 pub(crate) mod rotations;
 mod sql;
 mod superuser;
+mod token_rotation;
 mod tokens;
 mod unmask;
 
@@ -46,9 +47,9 @@ pub(crate) use kms_fault::KmsFault;
 pub(crate) use messages::{assert_adds_up, login};
 pub(crate) use relay::Relay;
 pub(crate) use rotation::{DAY, ended};
-pub(crate) use rotation::duplicates;
 pub(crate) use sql::sqlstate;
 pub(crate) use superuser::{dump, lay_hands_on, put_back, restore};
+pub(crate) use token_rotation::duplicates;
 pub(crate) use unmask::json_lines;
 
 use crate::stack::Stack;

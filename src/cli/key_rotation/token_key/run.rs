@@ -73,7 +73,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         let why = args.reason.as_deref().unwrap_or("tried once more");
         tokens::retry(&mut *pool.get().await?, job.id, why).await?;
     }
-    let worker = Backfill::load(&pool, Kms::for_job(&config, keys, job.id), &job).await?;
+    let worker = Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job).await?;
     match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
         // Its role works on it no more.
         Err(_) if current(&pool).await.is_ok_and(|now| now.is_none_or(|now| now.step == RotationStep::Emptying)) => {

@@ -52,7 +52,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     if !matches!(job.step, RotationStep::Filled | RotationStep::CutOver) {
         return refused(TokenRefusal::NotFilled, format);
     }
-    let kms = Kms::for_job(&client::load().await, KmsKeys::from(args.kms), job.id);
+    let kms = Kms::for_job(&client::load().await, job.id, KmsKeys::from(args.kms));
     let found = match backfill::verify(&pool, kms, &job, args.sample).await? {
         Ok(found) => found,
         Err(refusal) => return refused(refusal, format),
