@@ -63,6 +63,14 @@ impl RotationError {
         Self::Rewrap { key: key.id(), kms_key: key.kms_key.clone(), source }
     }
 
+    /// The same of a run that PostgreSQL has let work: a server that is stopped, or fails over, refuses as well.
+    pub(super) fn may_pass_amid_work(&self) -> bool {
+        match self {
+            Self::Db(error) | Self::Key(KeyringError::Db(error)) => self.may_pass() || error.is_transient(),
+            _ => self.may_pass(),
+        }
+    }
+
     /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to read
     /// it.
     pub(super) fn may_pass(&self) -> bool {

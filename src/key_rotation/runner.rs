@@ -133,7 +133,7 @@ struct Run<W, P> {
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
     async fn work_off(self: Arc<Self>) -> Result<(Ending, Counts), RotationError> {
         let Hands { job, runner, pool, .. } = &self.hands;
-        let may_pass = |error: &RotationError| error.may_pass() && !self.stop.is_cancelled();
+        let may_pass = |error: &RotationError| error.may_pass_amid_work() && !self.stop.is_cancelled();
         let mut counts = Counts::default();
         while !self.stop.is_cancelled() {
             let in_hand = self.in_hand.read().await;
