@@ -14,8 +14,8 @@ use crate::key_rotation::cut_over::{self, CutOver, Options};
 
 const EXAMPLES: &str = "\
 After `run` has filled all rows. Views, statements and grants on user_logins stay as they are; equal
-values are equal as before, and every token is another one. What analysts stored of tokens elsewhere,
-materialized views included, they make anew; `token-map` helps.
+values are equal as before, and every token is another one. What analysts stored of tokens
+elsewhere, materialized views included, they make anew; `token-map` helps.
 
 In order, and each step can be interrupted and repeated: rows are kept from lacking the new tokens;
 those are indexed, concurrently; the groups of duplicates are compared under both keys; transactions
