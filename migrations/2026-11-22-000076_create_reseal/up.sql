@@ -37,13 +37,17 @@ AS $$
 $$;
 
 -- Locks data keys against batches that use them: those in flight have ended when it returns. For that it waits 5 s at
--- most; then it fails in a way that says that trying again helps.
+-- most; then it fails in a way that says that trying again helps. Where batches may use one of them, by the table: that
+-- is one wait in one queue, where a row that batches share in turns might never be free.
 CREATE FUNCTION pii_vault.lock_data_keys(keys uuid[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 SET lock_timeout = '5s'
 AS $$
 BEGIN
+    IF EXISTS (SELECT FROM pii_vault.data_keys AS k WHERE k.id = ANY (lock_data_keys.keys) AND k.state = 'active') THEN
+        LOCK TABLE pii_vault.data_keys IN EXCLUSIVE MODE;
+    END IF;
     PERFORM FROM pii_vault.data_keys AS k WHERE k.id = ANY (lock_data_keys.keys) ORDER BY k.id FOR UPDATE;
 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     RAISE 'other transactions use these keys' USING ERRCODE = 'serialization_failure';

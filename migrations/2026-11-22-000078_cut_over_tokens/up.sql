@@ -166,6 +166,27 @@ END
 $$;
 COMMENT ON FUNCTION pii_vault.keep_filled IS 'Keeps new rows from lacking the tokens of a slot';
 
+-- The other way around, before a rotation is rolled back: from then on ingestion leaves the slot empty, which the rule
+-- would take for a fault.
+CREATE FUNCTION pii_vault.let_unfilled(slot pii_vault.token_slot) RETURNS pii_vault.slot_change
+LANGUAGE plpgsql STRICT
+SET search_path = pii_vault, pg_temp
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    name constant text := 'slot_' || let_unfilled.slot || '_is_filled';
+BEGIN
+    IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'pii_vault.login_events'::regclass AND conname = name) THEN
+        EXECUTE format('ALTER TABLE pii_vault.login_events DROP CONSTRAINT %I', name);
+    END IF;
+    RETURN 'done';
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        RETURN 'locked_out';
+END
+$$;
+COMMENT ON FUNCTION pii_vault.let_unfilled IS 'Lets new rows lack the tokens of a slot again';
+
 -- The next partition whose rows have not been looked at, each in a transaction of its own; the whole table last, which is
 -- quick then. Nobody waits for it but a vacuum.
 CREATE FUNCTION pii_vault.verify_filled(slot pii_vault.token_slot)
@@ -489,9 +510,8 @@ BEGIN
         RETURN 'other_step';
     END IF;
     slot := CASE WHEN own.rolled_back THEN pii_vault.other_slot(own.old_slot) ELSE own.old_slot END;
-    name := 'slot_' || pii_vault.other_slot(own.old_slot) || '_is_filled';
-    IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'pii_vault.login_events'::regclass AND conname = name) THEN
-        EXECUTE format('ALTER TABLE pii_vault.login_events DROP CONSTRAINT %I', name);
+    IF pii_vault.let_unfilled(pii_vault.other_slot(own.old_slot)) <> 'done' THEN
+        RETURN 'locked_out';
     END IF;
     -- Those of the whole table first, which take those of its partitions along; then what an interrupted build left.
     FOR name IN
@@ -604,7 +624,7 @@ COMMENT ON FUNCTION pii_vault.retire_token_key IS 'Takes a token key out of all 
 
 REVOKE EXECUTE ON FUNCTION
     pii_vault.other_slot, pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
-    pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.verify_filled, pii_vault.next_index, pii_vault.compare_slots,
+    pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index, pii_vault.compare_slots,
     pii_vault.lock_token_keys, pii_vault.key_is, pii_vault.note_slots, pii_vault.fill_again, pii_vault.cut_over,
     pii_vault.roll_back, pii_vault.finish_rotation, pii_vault.release_slot, pii_vault.empty_slot, pii_vault.retire_token_key
     FROM PUBLIC;

@@ -6,11 +6,7 @@ use uuid::Uuid;
 use crate::support::{Finished, Who, World};
 
 fn plan(world: &World, who: Who, kind: &str, args: &[&str]) -> Finished {
-    let plan = match kind {
-        "kek" => ["key-rotation", kind, "plan"],
-        kind => ["key-rotation", "plan", kind],
-    };
-    world.pii_vault(who, &[&plan[..], &["--output", "json"], args].concat()).finish()
+    world.pii_vault(who, &[&["key-rotation", kind, "plan", "--output", "json"], args].concat()).finish()
 }
 
 async fn vault() -> World {

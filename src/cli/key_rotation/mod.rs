@@ -23,9 +23,6 @@ pub(super) enum Command {
     Kek(kek::Command),
     /// The keys, what is under each, and the rotations
     Status(status::Args),
-    /// How much there is to do, and how long it would take
-    #[command(subcommand, hide = true)]
-    Plan(plan::Command),
     /// The key of the tokens: a new one beside it, tokens of both for every row, then cut-over
     #[command(subcommand)]
     TokenKey(token_key::Command),
@@ -36,7 +33,6 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::DataKey(command) => data_key::run(command, format).await,
         Command::Kek(command) => kek::run(command, format).await,
         Command::Status(args) => status::run(args, format).await,
-        Command::Plan(command) => plan::run(command, format).await,
         Command::TokenKey(command) => token_key::run(command, format).await,
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tracing::info;
 
 use super::error::{CutOverError, Refusal};
@@ -5,6 +7,7 @@ use super::trying::Trying;
 use super::{Options, Progress, TokenJob};
 use crate::db::Connection;
 use crate::db::rotation::cut_over::{self, SlotChange, holders};
+use crate::domain::TokenSlot;
 
 const EVENTS: &[&str] = &["pii_vault.login_events"];
 
@@ -57,6 +60,28 @@ pub(super) async fn prove_filled(
             }
             other => return Err(Refusal::Changed(other).into()),
         }
+    }
+}
+
+/// New rows may lack the slot when it returns: before ingestion leaves it empty.
+pub(super) async fn let_unfilled(
+    conn: &mut Connection,
+    slot: TokenSlot,
+    patience: Duration,
+    told: &impl Fn(Progress),
+) -> Result<(), CutOverError> {
+    let mut trying = Trying::new(patience);
+    loop {
+        match cut_over::let_unfilled(conn, slot).await? {
+            SlotChange::Done => return Ok(()),
+            SlotChange::LockedOut => {}
+            other => return Err(Refusal::Changed(other).into()),
+        }
+        let holders = holders(conn, EVENTS).await?;
+        if !trying.again().await {
+            return Err(CutOverError::InTheWay { what: "to let rows lack the new tokens again", holders });
+        }
+        told(Progress::Waiting(holders));
     }
 }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::empty::release;
 use super::error::{CutOverError, Refusal};
+use super::fill::let_unfilled;
 use super::trying::Trying;
 use super::{Progress, unfinished};
 use crate::db::rotation::cut_over::{self, SlotChange, holders, may_replace_view};
@@ -37,6 +38,7 @@ pub async fn roll_back(
     if !may_replace_view(&mut conn).await? {
         return Err(Refusal::View.into());
     }
+    let_unfilled(&mut conn, job.new_slot, patience, &told).await?;
     let mut trying = Trying::new(patience);
     loop {
         match cut_over::roll_back(&mut conn, job.id, job.old_slot, reason).await? {

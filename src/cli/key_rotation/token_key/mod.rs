@@ -14,32 +14,45 @@ mod verify;
 use clap::Subcommand;
 
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::pause;
+use crate::cli::key_rotation::{pause, plan};
 use crate::cli::output::OutputFormat;
 use crate::domain::{Purpose, RotationKind};
 
+const PAUSE_EXAMPLES: &str = "\
+Runners stop before their next page. `key-rotation token-key run` goes on where they were; so does
+`finish`, or `rollback`, where it was that.
+
+The login needs the role pii_vault_reseal.
+
+Examples:
+  pii-vault key-rotation token-key pause --reason 'the disks are busy'";
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Make the runners of a rotation stop
-    Pause(pause::Args),
+    /// How many rows there are to do, and how long it would take
+    Plan(plan::token_key::Args),
     /// Make the next token key, and give every row its tokens beside the old ones
     Run(run::Args),
+    /// Make the runners of the rotation stop
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(pause::Args),
+    /// Prove that every row has tokens of both keys, and that both show the same duplicates
+    Verify(verify::Args),
     /// Old tokens and new ones side by side, for who stored tokens elsewhere, on the record
     TokenMap(token_map::Args),
     /// Show analysts the tokens of the new key, once every row has them
     CutOver(cut_over::Args),
-    /// Give the old key up, and empty its slot; there is no way back
-    Finish(finish::Args),
     /// Give the new key up, before or after cut-over, and empty its slot
     Rollback(rollback::Args),
+    /// Give the old key up, and empty its slot; there is no way back
+    Finish(finish::Args),
     /// Take token keys out of all use that no row has tokens of
     Retire(retire::Args),
-    /// Prove that every row has tokens of both keys, and that both show the same duplicates
-    Verify(verify::Args),
 }
 
 pub(in crate::cli) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
+        Command::Plan(args) => plan::token_key::run(args, format).await,
         Command::Pause(args) => pause::run(RotationKind::TokenKey, Purpose::Token, args, format).await,
         Command::Run(args) => run::run(args, format).await,
         Command::TokenMap(args) => token_map::run(args, format).await,

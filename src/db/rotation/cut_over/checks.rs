@@ -132,6 +132,20 @@ pub async fn keep_filled(conn: &mut Connection, slot: TokenSlot) -> Result<SlotC
     Ok(row.change)
 }
 
+/// From here on new rows may lack the slot again.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn let_unfilled(conn: &mut Connection, slot: TokenSlot) -> Result<SlotChange, DbError> {
+    let row: ChangeRow = sql_query("SELECT pii_vault.let_unfilled($1) AS change")
+        .bind::<sql::TokenSlot, _>(slot)
+        .load(conn)
+        .await
+        .and_then(committed)
+        .map_err(DbError::during("letting rows lack a token slot"))?;
+    Ok(row.change)
+}
+
 /// Looks at the rows of one more partition; how many of how many are looked at.
 ///
 /// # Errors

@@ -10,7 +10,8 @@ mod places;
 mod retire;
 
 pub use checks::{
-    Comparison, Unfilled, compare, fill_again, fill_unopened, keep_filled, may_replace_view, unfilled, verify_filled,
+    Comparison, Unfilled, compare, fill_again, fill_unopened, keep_filled, let_unfilled, may_replace_view, unfilled,
+    verify_filled,
 };
 pub use in_the_way::{Holder, Snapshots, holders, snapshots, still_held};
 pub use indexes::{IndexStep, next_index, run_index};
