@@ -29,6 +29,8 @@ pub(crate) struct Cast {
     pub(crate) officer: Person,
     pub(crate) approver: Person,
     pub(crate) auditor: Person,
+    pub(crate) rewrap_service: Person,
+    pub(crate) reseal_service: Person,
     pub(crate) sqs: String,
     pub(crate) kms: String,
     host: String,
@@ -50,6 +52,8 @@ impl Cast {
             officer: person("officer", Some("unmask"))?,
             approver: person("approver", None)?,
             auditor: person("auditor", None)?,
+            rewrap_service: person("rewrap_service", Some("rewrap-data"))?,
+            reseal_service: person("reseal_service", Some("reseal"))?,
             sqs: servers.stack().sqs.url(),
             kms: servers.stack().kms.url(),
             host: postgres.host().to_owned(),
@@ -58,7 +62,7 @@ impl Cast {
     }
 
     /// Those who get a login from the administrator.
-    pub(crate) fn logins(&self) -> [&Person; 7] {
+    pub(crate) fn logins(&self) -> [&Person; 9] {
         [
             &self.dba,
             &self.etl_service,
@@ -67,6 +71,8 @@ impl Cast {
             &self.officer,
             &self.approver,
             &self.auditor,
+            &self.rewrap_service,
+            &self.reseal_service,
         ]
     }
 

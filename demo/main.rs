@@ -107,6 +107,9 @@ async fn perform() -> Result<()> {
     acts::unmask::refused_alone(&mut stage, &cast, &token).await?;
     acts::unmask::granted_by_another(&mut stage, &cast, &token, &sample).await?;
     acts::unmask::recorded(&mut stage, &cast).await?;
+    acts::rotate::key_encryption_key(&mut stage, &cast).await?;
+    acts::rotate::data_key(&mut stage, &cast).await?;
+    acts::rotate::token_key(&mut stage, &cast, &sample, &token).await?;
     acts::unmask::altered(&mut stage, &cast).await?;
 
     // If they are not kept, this is where they end.

@@ -41,7 +41,7 @@ pub(crate) async fn refusals(stage: &mut Stage, cast: &Cast) -> Result<()> {
 }
 
 /// Shows which values come more than once, and compares that with what the originals say.
-async fn report(stage: &mut Stage, cast: &Cast, column: &str, expected: &[Group]) -> Result<()> {
+pub(crate) async fn report(stage: &mut Stage, cast: &Cast, column: &str, expected: &[Group]) -> Result<()> {
     let sql = format!(
         "SELECT {column}, count(*) AS logins, count(DISTINCT user_id) AS users\n\
          FROM user_logins GROUP BY {column} HAVING count(*) > 1 ORDER BY logins DESC, users DESC"

@@ -66,6 +66,8 @@ pub(crate) async fn vault(stage: &mut Stage, cast: &Cast) -> Result<()> {
         "GRANT pii_vault_unmask TO officer",
         "GRANT pii_vault_approver TO approver",
         "GRANT pii_vault_auditor TO auditor",
+        "GRANT pii_vault_rewrap TO rewrap_service",
+        "GRANT pii_vault_reseal TO reseal_service",
     ];
     let heard = stage.psql(cast, &cast.dba, &grants).await?.succeeded()?;
     // psql's exit status is that of the last statement.

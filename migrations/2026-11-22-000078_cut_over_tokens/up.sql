@@ -612,7 +612,7 @@ BEGIN
     PERFORM pii_vault.audit_append(
         pii_vault.audit_lock(), pii_vault.audit_origin(), 'key_rotation', own.id, NULL, NULL,
         left(retire_token_key.reason, 1000), NULL,
-        json_build_object('kind', 'token-key', 'purpose', 'token', 'step', 'retire', 'old_keys', ARRAY[own.id])
+        json_build_object('kind', 'token-key', 'purpose', 'token', 'step', 'retire', 'keys', ARRAY[own.id])
     );
     RETURN 'retired';
 EXCEPTION

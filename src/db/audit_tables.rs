@@ -213,8 +213,8 @@ const ROTATION_JOBS: &str = "
         CASE WHEN l.seq IS NULL THEN 'not logged' WHEN j.id IS NULL THEN 'gone' ELSE 'differs' END AS how
     FROM (
         SELECT s.*, (
-            SELECT (array_agg(t.step ORDER BY t.seq DESC) FILTER (WHERE t.step IN ('start', 'filled', 'retry', 'cut_over',
-                'finish', 'roll_back', 'done')))[1]
+            SELECT (array_agg(t.step ORDER BY t.seq DESC) FILTER (WHERE t.step IN ('start', 'filled', 'retry', 'fill_again',
+                'cut_over', 'finish', 'roll_back', 'done')))[1]
             FROM (SELECT n.seq, n.details ->> 'step' AS step FROM pii_vault.audit_log AS n
                   WHERE n.subject = s.subject AND n.action::text = 'key_rotation') AS t
         ) AS last_step
@@ -224,7 +224,8 @@ const ROTATION_JOBS: &str = "
     WHERE (l.subject, l.at, l.actor, l.reason, l.details ->> 'kind', l.details ->> 'purpose', l.details ->> 'total',
            l.details ->> 'old_keys_sha256', l.details ->> 'new_key', l.details ->> 'old_slot',
            l.details ->> 'target_kms_key', l.details ->> 'wrapped_before',
-           CASE l.last_step WHEN 'start' THEN 'work' WHEN 'retry' THEN 'work' WHEN 'finish' THEN 'emptying' WHEN 'roll_back' THEN 'emptying'
+           CASE l.last_step WHEN 'start' THEN 'work' WHEN 'retry' THEN 'work' WHEN 'fill_again' THEN 'work'
+               WHEN 'finish' THEN 'emptying' WHEN 'roll_back' THEN 'emptying'
                ELSE l.last_step END)
         IS DISTINCT FROM (j.id, j.recorded_at, j.actor, j.reason, j.kind::text, j.purpose::text, j.total::text,
            (SELECT encode(sha256(convert_to('pii-vault/v1/keys', 'UTF8')

@@ -9,6 +9,7 @@ mod access;
 mod blockers;
 mod checkpoints;
 mod contents;
+mod expected_rights;
 mod finding;
 mod kms;
 mod partitions;

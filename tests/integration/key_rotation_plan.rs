@@ -93,7 +93,7 @@ async fn each_kind_is_counted_and_measured_and_nothing_changes() {
 async fn a_plan_says_what_it_assumes_and_needs_to_know() {
     let world = vault().await;
     let human =
-        world.pii_vault(Who::Reseal, &["key-rotation", "plan", "data-key", "--max-age", "0"]).finish().done().stdout;
+        world.pii_vault(Who::Reseal, &["key-rotation", "data-key", "plan", "--max-age", "0"]).finish().done().stdout;
     for line in [
         "data-key rotation of data keys\n",
         "rows          30\n",

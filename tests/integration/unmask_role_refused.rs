@@ -34,7 +34,7 @@ const OUT_OF_REACH: [&str; 39] = [
     "SELECT pii_vault.set_policy(1000000, 1, 60, '.+', 'scheduled', 'x')",
     "SELECT pii_vault.audit_append(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
     "SELECT pii_vault.own_receipt(gen_random_uuid())",
-    "SELECT pii_vault.select_events('a', '{}', '{}', '{}', NULL, NULL)",
+    "SELECT pii_vault.select_events('a', NULL, '{}', '{}', '{}', NULL, NULL)",
     "SET ROLE pii_vault_owner",
     "SET session_replication_role = replica",
     "ALTER TABLE pii_vault.audit_log DISABLE TRIGGER ALL",

@@ -176,14 +176,14 @@ fn next(kind: RotationKind, from: RotationStep, word: &str) -> Next {
     use RotationStep::{CutOver, Done, Emptying, Filled, Work};
     let is_token = kind == RotationKind::TokenKey;
     match (word, from) {
-        ("retry", Work | Filled) if is_token => Next::Step(Work),
+        ("retry", Work | Filled) | ("fill_again", Filled) if is_token => Next::Step(Work),
         ("filled", Work) if is_token => Next::Step(Filled),
         ("cut_over", Filled) if is_token => Next::Step(CutOver),
         ("finish", CutOver) if is_token => Next::Step(Emptying),
         ("roll_back", Work | Filled | CutOver) if is_token => Next::Step(Emptying),
         ("done", Work) if !is_token => Next::Step(Done),
         ("done", Emptying) if is_token => Next::Step(Done),
-        ("retry" | "filled" | "cut_over" | "finish" | "roll_back" | "done", _) => Next::Never,
+        ("retry" | "fill_again" | "filled" | "cut_over" | "finish" | "roll_back" | "done", _) => Next::Never,
         _ => Next::Unknown,
     }
 }
