@@ -269,9 +269,10 @@ BEGIN
         EXECUTE format(
             'SELECT EXISTS (SELECT FROM %s AS e WHERE %s AND NOT EXISTS (
                  SELECT FROM pii_vault.rotation_failures AS f
-                 WHERE f.job = $1 AND f.day = e.create_date AND f.id = e.event_id AND f.why <> ''token_mismatch''))',
+                 WHERE $2 AND f.job = $1 AND f.day = e.create_date AND f.id = e.event_id AND f.why <> ''token_mismatch''))',
             source.relation, source.condition
-        ) INTO is_left USING own.id;
+        -- To empty a slot nothing needs to open.
+        ) INTO is_left USING own.id, own.step = 'work';
         after_day := NULL;
         after_id := NULL;
         -- While batches may go without the new key, rows may come that have no token of it.

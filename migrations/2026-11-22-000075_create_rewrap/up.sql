@@ -200,9 +200,11 @@ CREATE FUNCTION pii_vault.store_rewrap(job uuid, ids uuid[], old_wrapped bytea[]
 RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
+SET lock_timeout = '5s'
 AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.working_rotation(store_rewrap.job, 'kek');
+    in_use boolean;
     changed bigint;
 BEGIN
     IF cardinality(old_wrapped) <> cardinality(ids) OR cardinality(new_wrapped) <> cardinality(ids)
@@ -214,7 +216,15 @@ BEGIN
         RAISE 'another KMS key wrapped them than the one that was recorded'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'kms_key_is_the_target';
     END IF;
-    -- In the order in which batches hold them.
+    -- By the table, where batches hold some of them: one wait in one queue, where a row that batches share in turns might
+    -- never be free. Rows in the order in which batches hold them.
+    EXECUTE format(
+        'SELECT EXISTS (SELECT FROM %s AS k WHERE k.id = ANY ($1) AND k.state IN (''pending'', ''active''))',
+        pii_vault.key_table(own.purpose)
+    ) INTO in_use USING ids;
+    IF in_use THEN
+        EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', pii_vault.key_table(own.purpose));
+    END IF;
     EXECUTE format(
         'SELECT FROM %s AS k WHERE k.id = ANY ($1) ORDER BY k.id FOR NO KEY UPDATE', pii_vault.key_table(own.purpose)
     ) USING ids;
@@ -226,6 +236,8 @@ BEGIN
     ) USING ids, old_wrapped, new_wrapped, own.target_kms_key;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+    RAISE 'other transactions use these keys' USING ERRCODE = 'serialization_failure';
 END
 $$;
 COMMENT ON FUNCTION pii_vault.store_rewrap IS

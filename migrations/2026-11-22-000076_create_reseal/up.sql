@@ -208,6 +208,11 @@ BEGIN
     IF asked IS NULL THEN
         SELECT coalesce(array_agg(c.id), '{}') INTO asked FROM pii_vault.rows_under_data_keys(NULL) AS c WHERE c.row_count = 0;
     END IF;
+    -- One that is in use is none to retire, and no reason to hold up who uses it.
+    IF EXISTS (SELECT FROM pii_vault.data_keys AS k WHERE k.id = ANY (asked) AND k.state = 'active') THEN
+        RETURN QUERY SELECT c.id, c.state, c.row_count, c.set_aside FROM pii_vault.rows_under_data_keys(asked) AS c;
+        RETURN;
+    END IF;
     -- Locked before they are looked at: who adds a row holds its key, and nobody holds one that is decrypt-only.
     PERFORM pii_vault.lock_data_keys(asked);
     SELECT array_agg(c.id) FILTER (WHERE c.state = 'decrypt-only') INTO retired

@@ -597,6 +597,12 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
+    -- It does not come back from decrypt-only, and one that is in use is not waited for.
+    IF EXISTS (
+        SELECT FROM pii_vault.token_keys AS k WHERE k.id = retire_token_key.key AND k.state IN ('pending', 'active')
+    ) THEN
+        RETURN 'in_use';
+    END IF;
     PERFORM FROM pii_vault.token_keys AS k WHERE k.id = retire_token_key.key FOR UPDATE;
     SELECT k.* INTO own FROM pii_vault.token_keys AS k WHERE k.id = retire_token_key.key;
     IF own.id IS NULL THEN

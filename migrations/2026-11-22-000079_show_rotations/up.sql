@@ -58,14 +58,14 @@ SET search_path = pii_vault, pg_temp
 AS $$
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
-    WITH chosen AS MATERIALIZED (
-        SELECT k.id FROM pii_vault.data_keys AS k
-        WHERE k.state IN ('active', 'decrypt-only')
-            AND (k.id = ANY (plan_data_keys.named) OR k.created_at < clock_timestamp() - plan_data_keys.max_age)
-    )
-    SELECT (SELECT count(*) FROM chosen),
-        (SELECT count(*) FROM pii_vault.login_events AS e WHERE e.data_key_id IN (SELECT c.id FROM chosen AS c))
-    INTO key_count, row_count;
+    -- As record_reseal has it: what is left already, and has no rows, is no key to leave.
+    SELECT count(*) FILTER (WHERE k.state = 'active' OR r.rows > 0), coalesce(sum(r.rows), 0)
+    INTO key_count, row_count
+    FROM pii_vault.data_keys AS k
+    LEFT JOIN (SELECT e.data_key_id AS id, count(*) AS rows FROM pii_vault.login_events AS e GROUP BY e.data_key_id) AS r
+        ON r.id = k.id
+    WHERE k.state IN ('active', 'decrypt-only')
+        AND (k.id = ANY (plan_data_keys.named) OR k.created_at < clock_timestamp() - plan_data_keys.max_age);
 END
 $$;
 COMMENT ON FUNCTION pii_vault.plan_data_keys IS 'Data keys that a rotation would leave, and the rows under them';

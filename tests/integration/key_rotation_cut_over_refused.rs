@@ -62,6 +62,23 @@ async fn a_row_that_lacks_tokens_sends_the_job_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_lacked_tokens_is_filled_by_the_same_job_and_the_log_holds() {
+    let world = World::vault().await;
+    world.send_logins(30).await;
+    world.drain(&[]);
+    world.fill_other_slot();
+    let emptied = "UPDATE pii_vault.login_events SET ip_token_b = NULL, device_id_token_b = NULL, token_key_b = NULL
+                   WHERE event_id = (SELECT min(event_id::text)::uuid FROM pii_vault.login_events)";
+    world.sql.batch_execute(emptied).await.unwrap();
+    let verify = || world.pii_vault(Who::Auditor, &["audit", "verify"]).finish();
+    assert_eq!(world.administer(&["cut-over"]).finish().exits(3).json()["refused"], "not_filled");
+    verify().done();
+    world.fill_other_slot();
+    world.administer(&["cut-over"]).finish().done();
+    verify().done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_do_not_open_stay_in_their_groups_where_that_is_accepted() {
     let world = filled().await;
     // One of two with the same ip; one alone.
