@@ -324,6 +324,10 @@ BEGIN
     THEN
         RAISE 'this is no outcome of a page' USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    -- Nothing was left: a page that comes late has changed nothing.
+    IF own.step = 'done' THEN
+        RETURN;
+    END IF;
     INSERT INTO pii_vault.rotation_failures (job, day, id, key_id, why)
     SELECT own.id, f.day, f.id, f.key_id, f.why
     FROM unnest(settle_rotation.days, settle_rotation.ids, settle_rotation.keys, settle_rotation.failures)

@@ -179,6 +179,9 @@ BEGIN
         RETURN;
     END IF;
     own := pii_vault.working_rotation(fetch_rewrap.job, 'kek');
+    IF own.step = 'done' THEN
+        RETURN;
+    END IF;
     SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
     RETURN QUERY EXECUTE format(
         'SELECT e.create_date, e.event_id, e.wrapped_key::bytea, e.kms_key FROM %s AS e
@@ -204,9 +207,11 @@ SET lock_timeout = '5s'
 AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.working_rotation(store_rewrap.job, 'kek');
-    in_use boolean;
     changed bigint;
 BEGIN
+    IF own.step = 'done' THEN
+        RETURN 0;
+    END IF;
     IF cardinality(old_wrapped) <> cardinality(ids) OR cardinality(new_wrapped) <> cardinality(ids)
         OR cardinality(kms_keys) <> cardinality(ids)
     THEN
@@ -216,15 +221,7 @@ BEGIN
         RAISE 'another KMS key wrapped them than the one that was recorded'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'kms_key_is_the_target';
     END IF;
-    -- By the table, where batches hold some of them: one wait in one queue, where a row that batches share in turns might
-    -- never be free. Rows in the order in which batches hold them.
-    EXECUTE format(
-        'SELECT EXISTS (SELECT FROM %s AS k WHERE k.id = ANY ($1) AND k.state IN (''pending'', ''active''))',
-        pii_vault.key_table(own.purpose)
-    ) INTO in_use USING ids;
-    IF in_use THEN
-        EXECUTE format('LOCK TABLE %s IN EXCLUSIVE MODE', pii_vault.key_table(own.purpose));
-    END IF;
+    -- In the order in which others lock them. Batches that hold them go on: what wraps a key is no matter to them.
     EXECUTE format(
         'SELECT FROM %s AS k WHERE k.id = ANY ($1) ORDER BY k.id FOR NO KEY UPDATE', pii_vault.key_table(own.purpose)
     ) USING ids;

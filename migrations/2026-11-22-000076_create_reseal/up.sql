@@ -58,6 +58,7 @@ $$;
 CREATE FUNCTION pii_vault.record_reseal(keys uuid[], max_age interval, reason text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
+SET lock_timeout = '1s'
 AS $$
 DECLARE
     named constant uuid[] := coalesce(record_reseal.keys, '{}');
@@ -86,6 +87,13 @@ BEGIN
     END IF;
     -- Whoever holds one of them has a batch in hand: it ends first, or is refused.
     PERFORM pii_vault.lock_data_keys(chosen.old_keys);
+    -- No batch is to wait 5 s for the log behind these locks.
+    BEGIN
+        LOCK TABLE pii_vault.audit_turn IN SHARE UPDATE EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE 'another transaction holds the audit log'
+            USING ERRCODE = 'lock_not_available', CONSTRAINT = 'log_is_held';
+    END;
     UPDATE pii_vault.data_keys AS k SET state = 'decrypt-only' WHERE k.id = ANY (chosen.old_keys) AND k.state = 'active';
     chosen.kind := 'data-key';
     chosen.purpose := 'data';
@@ -214,10 +222,12 @@ BEGIN
         RETURN;
     END IF;
     -- Locked before they are looked at: who adds a row holds its key, and nobody holds one that is decrypt-only.
-    PERFORM pii_vault.lock_data_keys(asked);
+    PERFORM pii_vault.lock_data_keys(ARRAY(
+        SELECT k.id FROM pii_vault.data_keys AS k WHERE k.id = ANY (asked) AND k.state = 'decrypt-only'
+    ));
     SELECT array_agg(c.id) FILTER (WHERE c.state = 'decrypt-only') INTO retired
     FROM pii_vault.rows_under_data_keys(asked) AS c
-    HAVING bool_and(c.state = 'retired' OR c.state = 'decrypt-only' AND c.row_count = 0);
+    HAVING bool_and(coalesce(c.state = 'retired' OR c.state = 'decrypt-only' AND c.row_count = 0, false));
     FOR n IN 1..coalesce(cardinality(retired), 0) BY 1000 LOOP
         PERFORM pii_vault.audit_append(
             pii_vault.audit_lock(), pii_vault.audit_origin(), 'key_rotation', NULL, NULL, NULL, retire_data_keys.reason, NULL,
@@ -264,7 +274,7 @@ BEGIN
         SELECT e.create_date, e.event_id, f.why
         FROM pii_vault.rotation_failures AS f
         JOIN pii_vault.login_events AS e ON e.create_date = f.day AND e.event_id = f.id AND e.data_key_id = f.key_id
-        WHERE f.job = own.id AND f.why <> 'token_mismatch'
+        WHERE f.job = own.id AND f.key_id = ANY (own.old_keys) AND f.why <> 'token_mismatch'
         ORDER BY e.create_date, e.event_id FOR UPDATE OF e
     ), taken AS (
         DELETE FROM pii_vault.login_events AS e USING failed AS f

@@ -4,7 +4,9 @@ ALTER TABLE pii_vault.token_keys ADD COLUMN optional boolean NOT NULL DEFAULT fa
 COMMENT ON COLUMN pii_vault.token_keys.optional IS
     'Of a pending key that is some seconds old: a batch that was made before it may go without. Back-fill ends that, and finds it';
 
--- As before, but for a pending key that is optional: what is in flight when a rotation begins need not come again.
+-- As before, but for a pending key that is optional: what is in flight when a rotation begins need not come again. And it
+-- holds keys no harder than it must: against FOR UPDATE and locks on their table, by which keys go out of use, and not
+-- against what wraps them anew, which would have to wait for batches that share them in turns.
 CREATE OR REPLACE FUNCTION pii_vault.hold_keys(data_keys uuid[], dead_letter_keys uuid[], token_keys uuid[])
 RETURNS pii_vault.key_hold
 LANGUAGE plpgsql STRICT SECURITY DEFINER
@@ -20,11 +22,11 @@ BEGIN
     END IF;
     -- A batch without events has no tokens.
     IF hold_keys.token_keys <> '{}' THEN
-        PERFORM FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR SHARE;
+        PERFORM FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR KEY SHARE;
         SELECT coalesce(array_agg(id), '{}'), coalesce(array_agg(id) FILTER (WHERE state = 'active' OR NOT optional), '{}')
         INTO held, required
         FROM (
-            SELECT id, state, optional FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR SHARE
+            SELECT id, state, optional FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR KEY SHARE
         ) AS k;
         IF NOT (required <@ hold_keys.token_keys AND hold_keys.token_keys <@ held) THEN
             RETURN 'token_keys_changed';
@@ -32,7 +34,7 @@ BEGIN
     END IF;
 
     SELECT coalesce(array_agg(id), '{}') INTO held FROM (
-        SELECT id FROM pii_vault.data_keys WHERE id = ANY (hold_keys.data_keys) AND state = 'active' ORDER BY id FOR SHARE
+        SELECT id FROM pii_vault.data_keys WHERE id = ANY (hold_keys.data_keys) AND state = 'active' ORDER BY id FOR KEY SHARE
     ) AS k;
     IF NOT hold_keys.data_keys <@ held THEN
         RETURN 'sealing_key_not_active';
@@ -40,7 +42,7 @@ BEGIN
 
     SELECT coalesce(array_agg(id), '{}') INTO held FROM (
         SELECT id FROM pii_vault.dead_letter_keys
-        WHERE id = ANY (hold_keys.dead_letter_keys) AND state = 'active' ORDER BY id FOR SHARE
+        WHERE id = ANY (hold_keys.dead_letter_keys) AND state = 'active' ORDER BY id FOR KEY SHARE
     ) AS k;
     IF NOT hold_keys.dead_letter_keys <@ held THEN
         RETURN 'sealing_key_not_active';
@@ -122,6 +124,8 @@ BEGIN
         WHERE j.id = require_token_key.job AND k.optional AND k.created_at < clock_timestamp() - interval '5 seconds'
     ) THEN
         LOCK TABLE pii_vault.token_keys IN EXCLUSIVE MODE;
+        -- Batches are not to wait for who has the job.
+        PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job FOR UPDATE NOWAIT;
         UPDATE pii_vault.token_keys AS k SET optional = false
         FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job AND k.id = j.new_key;
     END IF;
@@ -237,7 +241,12 @@ BEGIN
     IF own.kind <> 'token-key' OR own.step NOT IN ('work', 'filled') THEN
         RAISE 'the rotation does not fill rows' USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    DELETE FROM pii_vault.rotation_failures AS f WHERE f.job = own.id AND f.why <> 'token_mismatch';
+    DELETE FROM pii_vault.rotation_failures AS f WHERE f.job = own.id AND f.why <> 'token_mismatch'
+        -- What has a stand-in is not tried again, and stays listed.
+        AND NOT EXISTS (
+            SELECT FROM pii_vault.login_events AS e WHERE e.create_date = f.day AND e.event_id = f.id
+                AND CASE own.old_slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END IS NOT NULL
+        );
     GET DIAGNOSTICS again = ROW_COUNT;
     IF again > 0 THEN
         UPDATE pii_vault.rotation_jobs AS j

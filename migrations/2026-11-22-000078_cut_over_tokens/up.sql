@@ -109,6 +109,12 @@ DECLARE
     new_slot pii_vault.token_slot;
     filled bigint;
 BEGIN
+    -- Keys before rows: whoever rolls back waits for this, or has been before it.
+    PERFORM FROM pii_vault.rotation_jobs AS j JOIN pii_vault.token_keys AS k ON k.id = j.new_key AND k.state = 'pending'
+    WHERE j.id = fill_unopened.job FOR SHARE OF k;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
     SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = fill_unopened.job;
     IF own.kind <> 'token-key' OR own.step <> 'filled' THEN
         RETURN 0;
@@ -117,16 +123,17 @@ BEGIN
     new_slot := pii_vault.other_slot(own.old_slot);
     EXECUTE format(
         'WITH chosen AS (
-             SELECT e.create_date, e.event_id, e.%1$I AS ip, e.%2$I AS device_id FROM pii_vault.rotation_failures AS f
+             SELECT e.create_date, e.event_id, e.%1$I AS ip, e.%2$I AS device_id,
+                 e.%3$I AS new_ip, e.%4$I AS new_device_id FROM pii_vault.rotation_failures AS f
              JOIN pii_vault.login_events AS e ON e.create_date = f.day AND e.event_id = f.id
              WHERE f.job = $1 AND f.why <> ''token_mismatch'' ORDER BY 1, 2 FOR UPDATE OF e
          ), made AS (
              SELECT c.create_date, c.event_id,
-                 coalesce((SELECT x.%3$I FROM pii_vault.login_events AS x WHERE x.%1$I = c.ip AND x.%3$I IS NOT NULL
+                 coalesce(nullif(c.new_ip::text, pii_vault.stand_in($1, ''ip'', c.ip)), (SELECT x.%3$I FROM pii_vault.login_events AS x WHERE x.%1$I = c.ip AND x.%3$I IS NOT NULL
                      AND NOT EXISTS (SELECT FROM pii_vault.rotation_failures AS g
                          WHERE g.job = $1 AND g.day = x.create_date AND g.id = x.event_id) LIMIT 1),
                      pii_vault.stand_in($1, ''ip'', c.ip)) AS ip,
-                 coalesce((SELECT x.%4$I FROM pii_vault.login_events AS x WHERE x.%2$I = c.device_id AND x.%4$I IS NOT NULL
+                 coalesce(nullif(c.new_device_id::text, pii_vault.stand_in($1, ''device_id'', c.device_id)), (SELECT x.%4$I FROM pii_vault.login_events AS x WHERE x.%2$I = c.device_id AND x.%4$I IS NOT NULL
                      AND NOT EXISTS (SELECT FROM pii_vault.rotation_failures AS g
                          WHERE g.job = $1 AND g.day = x.create_date AND g.id = x.event_id) LIMIT 1),
                      pii_vault.stand_in($1, ''device_id'', c.device_id)) AS device_id
@@ -152,6 +159,11 @@ SET search_path = pii_vault, pg_temp
 SET lock_timeout = '2s'
 AS $$
 BEGIN
+    PERFORM FROM pii_vault.rotation_jobs AS j
+    WHERE j.kind = 'token-key' AND j.step = 'filled' AND j.old_slot <> keep_filled.slot FOR SHARE;
+    IF NOT FOUND THEN
+        RETURN 'other_step';
+    END IF;
     IF NOT EXISTS (
         SELECT FROM pg_constraint WHERE conrelid = 'pii_vault.login_events'::regclass AND conname = 'slot_' || keep_filled.slot || '_is_filled'
     ) THEN
@@ -426,6 +438,12 @@ BEGIN
         RETURN 'other_step';
     ELSIF pii_vault.shown_slot() IS DISTINCT FROM own.old_slot THEN
         RETURN 'view_shows_other';
+    ELSIF EXISTS (
+        SELECT FROM pg_constraint AS c WHERE c.conrelid = 'pii_vault.login_events'::regclass
+            AND c.conname = 'slot_' || pii_vault.other_slot(own.old_slot) || '_is_filled'
+    ) THEN
+        -- Put there anew since let_unfilled took it away: ingestion is about to leave the slot empty.
+        RETURN 'locked_out';
     END IF;
     UPDATE pii_vault.token_keys AS k
     SET state = CASE k.id WHEN own.new_key THEN 'decrypt-only' ELSE 'active' END::pii_vault.key_state

@@ -186,7 +186,7 @@ async fn a_key_that_is_used_is_not_retired() {
     let again = world.administer(&["retire", &keys[0], "--reason", "rotated"]).finish().done().json();
     assert_eq!(again["keys"], json!([{"key": keys[0], "became": "retired_before"}]));
     let (_, details) = world.rotation_log().await.pop().unwrap();
-    assert_eq!((&details["step"], &details["old_keys"]), (&json!("retire"), &json!([keys[0]])));
+    assert_eq!((&details["step"], &details["keys"]), (&json!("retire"), &json!([keys[0]])));
 }
 
 /// What the functions do is the administrator's, whoever has psql.

@@ -38,9 +38,10 @@ pub async fn roll_back(
     if !may_replace_view(&mut conn).await? {
         return Err(Refusal::View.into());
     }
-    let_unfilled(&mut conn, job.new_slot, patience, &told).await?;
     let mut trying = Trying::new(patience);
     loop {
+        // Each time: a cut-over that was waiting may have had its turn in between.
+        let_unfilled(&mut conn, job.new_slot, trying.left(), &told).await?;
         match cut_over::roll_back(&mut conn, job.id, job.old_slot, reason).await? {
             SlotChange::Done => break,
             SlotChange::LockedOut => {}
