@@ -10,6 +10,7 @@
 pub mod backfill;
 pub mod cut_over;
 mod error;
+mod failure;
 mod pace;
 pub mod reseal;
 pub mod rewrap;

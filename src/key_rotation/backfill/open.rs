@@ -2,11 +2,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::RotationError;
 use crate::aws::KeyWrapper;
-use crate::crypto::{OpenError, Opener, Tokenizer, ValueBinding, open_value};
+use crate::crypto::{Opener, Tokenizer, ValueBinding, open_value};
 use crate::db::rotation::Failed;
 use crate::db::rotation::tokens::{Filling, TokenRow, Tokens};
 use crate::domain::{ClientIp, DeviceId, Field, RotationFailure, VaultId};
-use crate::keyring::{Openers, TokenKey, Unopenable};
+use crate::key_rotation::failure;
+use crate::keyring::{Openers, TokenKey};
 
 /// What became of rows. No plaintext.
 pub(super) struct Opened(pub(super) Vec<(TokenRow, Result<Computed, RotationFailure>)>);
@@ -54,18 +55,8 @@ pub(super) async fn open<W: KeyWrapper>(
     rows.sort_unstable_by_key(|row| (row.key_id, row.position));
     let mut opened = Vec::with_capacity(rows.len());
     for row in rows {
-        let computed = match &row.key {
-            None => Err(RotationFailure::KeyMissing),
-            Some(key) => match openers.get(key).await? {
-                Ok(opener) => compute(opener, vault, old, new, &row),
-                Err(Unopenable::Commitment) => Err(RotationFailure::KeyCommitment),
-                Err(Unopenable::WrappedKey | Unopenable::KmsKey) => Err(RotationFailure::KeyDoesNotUnwrap),
-                Err(Unopenable::KmsKeyOff) => {
-                    openers.forget(key.id);
-                    return Err(RotationError::KmsKeyOff { key: key.id, kms_key: key.kms_key.clone() });
-                }
-            },
-        };
+        let opener = failure::opener(openers, row.key.as_ref()).await?;
+        let computed = opener.and_then(|opener| compute(opener, vault, old, new, &row));
         opened.push((row, computed));
     }
     Ok(Opened(opened))
@@ -104,11 +95,5 @@ fn text(
         user_id: &row.user_id,
         key: row.key_id,
     };
-    open_value(opener, &binding, sealed).map_err(|error| match error {
-        OpenError::TooShort => RotationFailure::TooShort,
-        OpenError::UnknownVersion => RotationFailure::UnknownVersion,
-        OpenError::StepAboveMaximum => RotationFailure::StepAboveMaximum,
-        OpenError::NotAuthentic => RotationFailure::NotAuthentic,
-        OpenError::MalformedPlaintext => RotationFailure::MalformedPlaintext,
-    })
+    open_value(opener, &binding, sealed).map_err(failure::of_value)
 }

@@ -3,17 +3,19 @@
 mod open;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
-use tokio::sync::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 
 pub use verify::{Verified, Wrong, verify};
 
 use super::error::RotationError;
+use super::failure;
 use super::runner::{Hands, Worker};
 use crate::aws::KeyWrapper;
 use crate::db::hold::Hold;
@@ -21,18 +23,20 @@ use crate::db::rotation::{self, Range, reseal};
 use crate::db::sealing_keys::Seals;
 use crate::db::{DbError, Fault, Pool};
 use crate::domain::{Purpose, RotationKind, VaultId};
-use crate::keyring::{KeyLimits, Openers, SealingKeys, Unopenable};
+use crate::keyring::{KeyLimits, Openers, SealingKeys, StepKey};
 use crate::patience::Patience;
 use open::{Page, by_key, reopen};
 
-/// Data keys that are kept unwrapped, some 2 MiB each at most. Where more processes than this sealed at a time, KMS is
-/// asked for a key more than once.
-const KEYS: usize = 128;
+/// Data keys that each worker keeps unwrapped, some 2 MiB each at most. Where more processes than this sealed at a time,
+/// KMS is asked for a key more than once.
+const KEYS: usize = 32;
 
 /// Seals the rows of a page anew.
 pub struct Reseal<W> {
     vault: VaultId,
-    openers: Arc<Mutex<Openers<W>>>,
+    wrapper: Arc<W>,
+    /// For each worker that is not at work.
+    openers: Mutex<Vec<Openers<W>>>,
     sealing: Arc<SealingKeys<W>>,
 }
 
@@ -66,8 +70,7 @@ impl<W: KeyWrapper> Reseal<W> {
     /// No key yet: the first page brings the old ones, and makes the new one.
     pub fn new(pool: Pool, wrapper: W, vault: VaultId, limits: KeyLimits) -> Self {
         let wrapper = Arc::new(wrapper);
-        let openers = Arc::new(Mutex::new(Openers::new(wrapper.clone(), vault, Seals::Values, KEYS)));
-        let sealing = Arc::new(SealingKeys::new(pool, wrapper, vault, Seals::Values, limits));
+        let sealing = Arc::new(SealingKeys::new(pool, wrapper.clone(), vault, Seals::Values, limits));
         // While a run waits, the key moves on all the same.
         let waiting = Arc::downgrade(&sealing);
         tokio::spawn(async move {
@@ -77,32 +80,24 @@ impl<W: KeyWrapper> Reseal<W> {
                 sealing.advance().await;
             }
         });
-        Self { vault, openers, sealing }
+        Self { vault, wrapper, openers: Mutex::default(), sealing }
     }
 
-    /// Opening and sealing compute: they have threads of their own, and the runtime goes on.
+    /// On a thread of its own: it is all CPU but for a key that is unwrapped now and then.
     async fn reseal(&self, rows: Vec<reseal::SealedEvent>) -> Result<Page, RotationError> {
         let values = u64::try_from(rows.len() * 2).unwrap_or(u64::MAX);
         // Before anything is opened: where KMS is not to be had, no row passes for broken.
         let new = self.sealing.take(values).await?;
-        let mut page = Page::under(new.id);
-        for (key, rows) in by_key(rows) {
-            let mut openers = self.openers.clone().lock_owned().await;
-            if let Some(wrapped) = &key
-                && let Err(Unopenable::KmsKeyOff) = openers.get(wrapped).await?
-            {
-                openers.forget(wrapped.id);
-                return Err(RotationError::KmsKeyOff { key: wrapped.id, kms_key: wrapped.kms_key.clone() });
-            }
-            let (vault, new) = (self.vault, new.clone());
-            let resealed = tokio::task::spawn_blocking(move || {
-                let mut opener = key.and_then(|key| openers.kept(key.id));
-                rows.iter().map(|row| reopen(vault, opener.as_mut(), &new, row)).collect::<Result<Vec<_>, _>>()
-            });
-            page.extend(resealed.await.map_err(|_| RotationError::Task)??);
-        }
-        page.sort();
-        Ok(page)
+        let kept = self.openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (vault, runtime) = (self.vault, Handle::current());
+        let mut openers = kept.unwrap_or_else(|| Openers::new(self.wrapper.clone(), vault, Seals::Values, KEYS));
+        let resealing = spawn_blocking(move || {
+            let page = runtime.block_on(reseal_under(&mut openers, vault, &new, rows));
+            (openers, page)
+        });
+        let (openers, page) = resealing.await.map_err(|_| RotationError::Task)?;
+        self.openers.lock().unwrap_or_else(PoisonError::into_inner).push(openers);
+        page
     }
 
     /// Rows and what became of the page in one transaction.
@@ -127,6 +122,22 @@ impl<W: KeyWrapper> Reseal<W> {
             }
         }
     }
+}
+
+/// Opens rows and seals them under `new`.
+async fn reseal_under<W: KeyWrapper>(
+    openers: &mut Openers<W>,
+    vault: VaultId,
+    new: &StepKey,
+    rows: Vec<reseal::SealedEvent>,
+) -> Result<Page, RotationError> {
+    let mut page = Page::under(new.id);
+    for (key, rows) in by_key(rows) {
+        let mut opener = failure::opener(openers, key.as_ref()).await?;
+        page.extend(rows.iter().map(|row| reopen(vault, &mut opener, new, row)).collect::<Result<_, _>>()?);
+    }
+    page.sort();
+    Ok(page)
 }
 
 impl<W: KeyWrapper> Worker for Reseal<W> {

@@ -2,12 +2,13 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::crypto::{OpenError, Opener, RandomnessError, ValueBinding, open_value, seal_value};
+use crate::crypto::{Opener, RandomnessError, ValueBinding, open_value, seal_value};
 use crate::db::rotation::Failed;
 use crate::db::rotation::reseal::{Resealed, SealedEvent};
 use crate::db::sealing_keys::WrappedKey;
 use crate::domain::{Field, KeyId, RotationFailure, VaultId};
-use crate::keyring::{StepKey, Unopenable};
+use crate::key_rotation::failure::of_value;
+use crate::keyring::StepKey;
 
 /// What one transaction stores and settles. No plaintext.
 pub(super) struct Page {
@@ -51,7 +52,7 @@ pub(super) fn by_key(rows: Vec<SealedEvent>) -> impl Iterator<Item = (Option<Wra
 /// Opens a row and seals it anew. One row is in memory as plaintext at a time, and wiped before the next.
 pub(super) fn reopen(
     vault: VaultId,
-    opener: Option<&mut Result<&mut Opener, Unopenable>>,
+    opener: &mut Result<&mut Opener, RotationFailure>,
     new: &StepKey,
     row: &SealedEvent,
 ) -> Result<Result<Resealed, Failed>, RandomnessError> {
@@ -76,18 +77,11 @@ pub(super) fn reopen(
 /// Both fields, or why not.
 pub(super) fn open(
     vault: VaultId,
-    opener: Option<&mut Result<&mut Opener, Unopenable>>,
+    opener: &mut Result<&mut Opener, RotationFailure>,
     row: &SealedEvent,
 ) -> Result<(SecretString, SecretString), RotationFailure> {
-    let opener = match opener {
-        None => return Err(RotationFailure::KeyMissing),
-        Some(Err(Unopenable::Commitment)) => return Err(RotationFailure::KeyCommitment),
-        Some(Err(Unopenable::WrappedKey | Unopenable::KmsKey | Unopenable::KmsKeyOff)) => {
-            return Err(RotationFailure::KeyDoesNotUnwrap);
-        }
-        Some(Ok(opener)) => opener,
-    };
-    let mut field = |field, sealed: &[u8]| open_value(opener, &binding(vault, field, row), sealed).map_err(failure);
+    let opener = opener.as_mut().map_err(|why| *why)?;
+    let mut field = |field, sealed: &[u8]| open_value(opener, &binding(vault, field, row), sealed).map_err(of_value);
     Ok((field(Field::Ip, &row.ip)?, field(Field::DeviceId, &row.device_id)?))
 }
 
@@ -99,15 +93,5 @@ fn binding(vault: VaultId, field: Field, row: &SealedEvent) -> ValueBinding<'_> 
         event: row.event,
         user_id: &row.user_id,
         key: row.key_id,
-    }
-}
-
-fn failure(error: OpenError) -> RotationFailure {
-    match error {
-        OpenError::TooShort => RotationFailure::TooShort,
-        OpenError::UnknownVersion => RotationFailure::UnknownVersion,
-        OpenError::StepAboveMaximum => RotationFailure::StepAboveMaximum,
-        OpenError::NotAuthentic => RotationFailure::NotAuthentic,
-        OpenError::MalformedPlaintext => RotationFailure::MalformedPlaintext,
     }
 }

@@ -12,6 +12,7 @@ use crate::db::Pool;
 use crate::db::rotation::samples::{self, SampledEvent, StoredTokens};
 use crate::db::sealing_keys::Seals;
 use crate::domain::{ClientIp, DeviceId, EventId, RotationFailure, VaultId};
+use crate::key_rotation::failure;
 use crate::keyring::{Openers, TokenKeys};
 use crate::patience::Patience;
 
@@ -83,11 +84,8 @@ async fn look<W: KeyWrapper>(
     token_keys: &TokenKeys,
     row: &SampledEvent,
 ) -> Result<Result<(), RotationFailure>, RotationError> {
-    let mut opener = match &row.event.key {
-        Some(key) => Some(openers.get(key).await?),
-        None => None,
-    };
-    Ok(open(vault, opener.as_mut(), &row.event).and_then(|(ip, device_id)| {
+    let mut opener = failure::opener(openers, row.event.key.as_ref()).await?;
+    Ok(open(vault, &mut opener, &row.event).and_then(|(ip, device_id)| {
         // Parsing copies the text, into a type that is wiped as well.
         let ip = ClientIp::parse(ip.expose_secret().to_owned()).map_err(|_| RotationFailure::MalformedPlaintext)?;
         let device_id =
