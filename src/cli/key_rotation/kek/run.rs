@@ -9,7 +9,7 @@ use super::{kms, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::key_rotation::run::{PaceArgs, drive, page};
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::rewrap::{self, Recorded};
 use crate::db::{Connection, Role, rotation, vault};
@@ -21,9 +21,6 @@ use crate::patience::Patience;
 /// Without --rate. A ReEncrypt counts twice, and all of an account's calls together may be 10,000 a second in most
 /// regions: `Request quotas` in the AWS KMS Developer Guide.
 pub(super) const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
-
-/// A page is so many seconds of calls at most, so that a run that is told to stop, or dies, has little in hand.
-const PAGE_SECONDS: i32 = 5;
 
 const EXAMPLES: &str = "\
 Each key that another KMS key wraps is wrapped anew by ReEncrypt: one call for a key, however much
@@ -112,8 +109,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
 /// What is counted are calls, which a page makes many of; so the calls keep the pace, and not the pages.
 fn pace(options: Options) -> (NonZeroU32, Options) {
     let rate = options.rate.unwrap_or(RATE);
-    let page = i32::try_from(rate.get()).unwrap_or(i32::MAX).saturating_mul(PAGE_SECONDS);
-    (rate, Options { rate: None, batch: options.batch.min(page), ..options })
+    (rate, Options { rate: None, batch: page(options.batch, rate), ..options })
 }
 
 /// What is to be done.
@@ -212,15 +208,15 @@ mod tests {
 
     #[test]
     fn a_page_is_five_seconds_of_calls_at_most() {
-        let page = |rate, batch| {
+        let paced = |rate, batch| {
             let asked = Options { batch, workers: 2, rate: NonZeroU32::new(rate), patience: Duration::ZERO };
             let (rate, options) = pace(asked);
             assert_eq!(options.rate, None, "the pages wait for nothing");
             (rate.get(), options.batch)
         };
-        assert_eq!(page(1, 500), (1, 5));
-        assert_eq!(page(1_000, 500), (1_000, 500));
-        assert_eq!(page(0, 10_000), (200, 1_000));
-        assert_eq!(page(u32::MAX, 10_000), (u32::MAX, 10_000));
+        assert_eq!(paced(1, 500), (1, 5));
+        assert_eq!(paced(1_000, 500), (1_000, 500));
+        assert_eq!(paced(0, 10_000), (200, 1_000));
+        assert_eq!(paced(u32::MAX, 10_000), (u32::MAX, 10_000));
     }
 }
