@@ -77,7 +77,11 @@ pub async fn run<W: Worker>(
     let hands = Hands { job, runner: Uuid::new_v4(), pool: pool.clone(), stop: stop.clone() };
     let patience = Patience(options.patience);
     let arm = || async { Ok(rotation::arm(&mut *pool.get().await?, job, hands.runner).await?) };
-    patience.wait_out(RotationError::may_pass, || (), arm).await?;
+    let may_pass = |error: &RotationError| error.may_pass() && !stop.is_cancelled();
+    match patience.wait_out(may_pass, || (), arm).await {
+        Err(error) if stop.is_cancelled() && error.may_pass() => return Ok((Ending::Stopped, Counts::default())),
+        armed => armed?,
+    }
     let run = Arc::new(Run {
         hands: hands.clone(),
         worker,
@@ -131,6 +135,11 @@ struct Run<W, P> {
 }
 
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
+    /// Whether an outage is not waited out because the run is to end: what was claimed is left for the next pass.
+    fn is_let_go(&self, error: &RotationError) -> bool {
+        self.stop.is_cancelled() && error.may_pass_amid_work()
+    }
+
     async fn work_off(self: Arc<Self>) -> Result<(Ending, Counts), RotationError> {
         let Hands { job, runner, pool, .. } = &self.hands;
         let may_pass = |error: &RotationError| error.may_pass_amid_work() && !self.stop.is_cancelled();
@@ -139,7 +148,10 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
             let in_hand = self.in_hand.read().await;
             let claim =
                 || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.batch).await?) };
-            let claim = self.patience.wait_out(may_pass, || (), claim).await?;
+            let claim = match self.patience.wait_out(may_pass, || (), claim).await {
+                Err(error) if self.is_let_go(&error) => break,
+                claim => claim?,
+            };
             counts = claim.counts;
             (self.progress)(counts);
             if claim.paused {
@@ -152,7 +164,10 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                         // What was claimed is left for the next pass.
                         () = self.stop.cancelled() => break,
                     }
-                    self.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await?;
+                    match self.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await {
+                        Err(error) if self.is_let_go(&error) => break,
+                        worked => worked?,
+                    }
                     debug!(rows = range.rows, "settled");
                 }
                 Some(_) => {}

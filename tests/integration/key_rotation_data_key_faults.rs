@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::{KmsFault, Who, World, ended};
 
 const ALL: [&str; 9] = ["run", "--max-age", "0", "--reason", "a test", "--batch", "20", "--workers", "1"];
@@ -114,4 +116,33 @@ async fn rows_that_another_holds_are_waited_for() {
     holder.batch_execute("COMMIT").await.unwrap();
     assert_eq!(ended(&run.finish().done().json()), ("done", 60, 0));
     world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sample_waits_for_a_kms_key_that_is_off_and_no_row_passes_for_broken() {
+    let world = World::vault().await;
+    world.ingest(1, 40);
+    assert_eq!(ended(&world.data_key(&ALL).done().json()), ("done", 40, 0));
+    let fault = KmsFault::before(world.kms_port()).await;
+    let env = [("AWS_ENDPOINT_URL_KMS", fault.url.as_str())];
+    fault.set_of(r#""purpose":"data""#, "DisabledException");
+    let failed = world.start_data_key_with(&["verify", "--patience", "1s"], &env).finish().exits(1);
+    assert!(failed.stderr.contains("is disabled or about to be deleted"), "{}", failed.stderr);
+    let mut verify = world.start_data_key_with(&["verify"], &env);
+    verify.wait_for_log("trying again");
+    fault.set(None);
+    let report = verify.finish().done().json();
+    assert_eq!((&report["opened"], &report["wrong"]), (&json!(40), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_in_an_outage_it_stops_and_does_not_fail() {
+    let world = World::vault().await;
+    world.ingest(1, 40);
+    let away = [("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")];
+    let mut run = world.start_data_key_with(&ALL, &away);
+    run.wait_for_log("trying again");
+    run.signal("TERM");
+    assert_eq!(ended(&run.finish().done().json()), ("stopped", 0, 0));
+    assert_eq!(ended(&world.data_key(&["run"]).done().json()), ("done", 40, 0));
 }

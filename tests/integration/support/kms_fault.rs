@@ -8,9 +8,12 @@ use tokio::sync::watch;
 /// Stands before KMS, and answers calls itself with an exception of AWS's while it is told to.
 pub(crate) struct KmsFault {
     pub(crate) url: String,
-    code: watch::Sender<Option<&'static str>>,
+    code: watch::Sender<Option<Injected>>,
     answered: Arc<AtomicUsize>,
 }
+
+/// An exception, and what is in the calls that get it.
+type Injected = (&'static str, &'static str);
 
 impl KmsFault {
     pub(crate) async fn before(kms_port: u16) -> Self {
@@ -30,7 +33,12 @@ impl KmsFault {
 
     /// The exception that each call gets from now on; `None`: KMS's own answer.
     pub(crate) fn set(&self, code: Option<&'static str>) {
-        self.code.send_replace(code);
+        self.code.send_replace(code.map(|code| (code, "")));
+    }
+
+    /// The exception that each call about a key of this purpose gets from now on.
+    pub(crate) fn set_of(&self, purpose: &'static str, code: &'static str) {
+        self.code.send_replace(Some((code, purpose)));
     }
 
     /// How many calls got an exception so far.
@@ -42,7 +50,7 @@ impl KmsFault {
 async fn pass(
     mut client: TcpStream,
     kms_port: u16,
-    code: watch::Receiver<Option<&'static str>>,
+    code: watch::Receiver<Option<Injected>>,
     answered: Arc<AtomicUsize>,
 ) -> std::io::Result<()> {
     let mut server = TcpStream::connect(("127.0.0.1", kms_port)).await?;
@@ -55,7 +63,8 @@ async fn pass(
                     return Ok(());
                 }
                 let now = *code.borrow();
-                let Some(code) = now else {
+                let is_of = |purpose: &str| String::from_utf8_lossy(&asked[..count]).contains(purpose);
+                let Some((code, _)) = now.filter(|(_, purpose)| is_of(purpose)) else {
                     server.write_all(&asked[..count]).await?;
                     continue;
                 };
