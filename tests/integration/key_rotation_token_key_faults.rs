@@ -179,7 +179,7 @@ async fn a_runner_stops_where_its_key_goes_and_writes_nothing_more() {
         .unwrap();
     let filled = world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await;
     let ended = run.finish().exits(3);
-    assert_eq!(ended.json()["refused"], "unfinished_rotation");
+    assert_eq!(ended.json()["refused"], "rotation_over");
     assert_eq!(world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await, filled);
     world.token_key(&RUN).exits(3);
     assert_eq!(world.count("pii_vault.token_keys").await, 2);

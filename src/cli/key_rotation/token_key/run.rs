@@ -1,4 +1,5 @@
 use anyhow::Context as _;
+use uuid::Uuid;
 
 use super::refusal::refused;
 use crate::aws::{Kms, KmsKeys, client};
@@ -8,8 +9,9 @@ use crate::cli::key_rotation::run::{PaceArgs, drive};
 use crate::cli::output::OutputFormat;
 use crate::db::rotation::tokens::{self, TokenRefusal};
 use crate::db::rotation::{Job, unfinished};
-use crate::db::{Pool, Role};
+use crate::db::{Fault, Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
+use crate::key_rotation::RotationError;
 use crate::key_rotation::backfill::{self, Backfill};
 
 const EXAMPLES: &str = "\
@@ -75,12 +77,19 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     }
     let worker = Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job).await?;
     match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
-        // Its role works on it no more.
-        Err(_) if current(&pool).await.is_ok_and(|now| now.is_none_or(|now| now.step == RotationStep::Emptying)) => {
-            refused(TokenRefusal::Unfinished, format)
-        }
+        Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => refused(TokenRefusal::Over, format),
         ended => ended,
     }
+}
+
+/// By PostgreSQL, of what this role works on no more.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(RotationError::Db(error)) if error.fault() == Fault::Refused)
+}
+
+async fn is_over(pool: &Pool, job: Uuid) -> bool {
+    let still = |now: &Job| now.id == job && now.step != RotationStep::Emptying;
+    current(pool).await.is_ok_and(|now| !now.as_ref().is_some_and(still))
 }
 
 /// The rotation that is not done.

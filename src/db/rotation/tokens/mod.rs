@@ -45,6 +45,8 @@ pub enum TokenRefusal {
     KeysHeld,
     /// Its rows are not all filled yet, or not any more.
     NotFilled,
+    /// Somebody finished it or rolled it back while it was worked on.
+    Over,
 }
 
 /// What fills a row.
