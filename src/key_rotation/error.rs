@@ -59,6 +59,15 @@ pub enum RotationError {
 }
 
 impl RotationError {
+    /// Why a function of the vault's hands out nothing, where that is what happened.
+    #[must_use]
+    pub fn refusal(&self) -> Option<AccessRefusal> {
+        match self {
+            Self::Db(error) | Self::Key(KeyringError::Db(error)) => error.refusal(),
+            _ => None,
+        }
+    }
+
     pub(super) fn rewrap(key: &Wrapped, source: AwsError) -> Self {
         Self::Rewrap { key: key.id(), kms_key: key.kms_key.clone(), source }
     }

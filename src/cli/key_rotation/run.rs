@@ -83,11 +83,19 @@ pub(super) async fn drive<W: Worker>(
             output::result(format, &summary, &summary)?;
             Ok(if counts.failed > 0 { ExitStatus::IntegrityBroken } else { ExitStatus::Done })
         }
-        Err(RotationError::Db(error)) if error.refusal().is_some() => {
-            let Some(refusal) = error.refusal() else { return Err(error.into()) };
-            refused(refusal, format)
-        }
-        Err(error) => Err(error).context("the rotation stopped; what is done stays done, run it again to go on"),
+        Err(error) => refused_or(error, "the rotation stopped; what is done stays done, run it again to go on", format),
+    }
+}
+
+/// Tells a refusal and returns its exit status; other errors go on.
+pub(super) fn refused_or(
+    error: RotationError,
+    context: &'static str,
+    format: OutputFormat,
+) -> anyhow::Result<ExitStatus> {
+    match error.refusal() {
+        Some(refusal) => refused(refusal, format),
+        None => Err(error).context(context),
     }
 }
 

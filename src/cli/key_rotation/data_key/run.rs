@@ -1,13 +1,12 @@
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{Job, unfinished};
 use crate::db::{Pool, Role, vault};
@@ -68,8 +67,9 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
             job.id
         }
         None => match record(&args, &pool).await? {
-            Some(job) => job,
-            None => {
+            Ok(Some(job)) => job,
+            Err(error) => return refused_or(error, "no rotation was started", format),
+            Ok(None) => {
                 let nothing = "nothing to do: no such key seals, and no row is under one\n";
                 output::result(format, &nothing, &json!({ "job": null, "ended": "nothing to do" }))?;
                 return Ok(ExitStatus::Done);
@@ -94,7 +94,7 @@ fn tell(args: &Args, job: &Job) {
     }
 }
 
-async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Option<Uuid>> {
+async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Result<Option<Uuid>, RotationError>> {
     if args.max_age.is_none() && args.key.is_empty() {
         return usage(
             "no rotation of data keys is under way; to start one, say which keys to leave: --max-age or --key",
@@ -104,9 +104,9 @@ async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Option<Uuid>> {
         return usage("to start a rotation, say why: --reason");
     };
     match start(pool, &args.key, args.max_age, reason, args.pace.options().patience).await {
-        Err(RotationError::Db(error)) if error.refusal() == Some(AccessRefusal::Malformed) => {
+        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => {
             usage("one of these is no data key, or is retired; `pii-vault key-rotation status` lists them")
         }
-        started => started.context("no rotation was started"),
+        started => Ok(started),
     }
 }

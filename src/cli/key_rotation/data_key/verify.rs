@@ -1,6 +1,5 @@
 use std::fmt;
 
-use anyhow::Context as _;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -8,12 +7,11 @@ use super::keys::{Shown, table};
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::refusal::refused;
 use crate::db::rotation::{all, data_keys};
 use crate::db::{Role, vault};
 use crate::domain::RotationKind;
-use crate::key_rotation::RotationError;
 use crate::key_rotation::reseal::{Verified, verify};
 
 const EXAMPLES: &str = "\
@@ -64,10 +62,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         Some(job) if args.sample > 0 => {
             let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
             match verify(&pool, kms, vault, job, args.sample, args.patience).await {
-                Err(RotationError::Db(error)) if let Some(refusal) = error.refusal() => {
-                    return refused(refusal, format);
-                }
-                verified => verified.context("the sample was not opened")?,
+                Ok(verified) => verified,
+                Err(error) => return refused_or(error, "the sample was not opened", format),
             }
         }
         _ => Verified::default(),

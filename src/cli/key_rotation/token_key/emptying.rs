@@ -3,13 +3,12 @@
 use std::fmt;
 use std::time::Instant;
 
-use anyhow::Context as _;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::PaceArgs;
+use crate::cli::key_rotation::run::{PaceArgs, refused_or};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
 use crate::cli::signals::stop_on_signal;
@@ -37,8 +36,16 @@ pub(super) async fn empty(
     })
     .await;
     line.finish_and_clear();
-    let (ending, counts) =
-        ended.context("the slot is not empty yet; what is done stays done, run it again to go on")?;
+    let (ending, counts) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            return refused_or(
+                error,
+                "the slot is not empty yet; what is done stays done, run it again to go on",
+                format,
+            );
+        }
+    };
     let ended = match ending {
         Ending::Reached(RotationStep::Done) => became,
         Ending::Reached(_) | Ending::Paused => "paused",

@@ -36,7 +36,9 @@ pub(super) fn refused(refusal: TokenRefusal, format: OutputFormat) -> anyhow::Re
             "a transaction has held the token keys for some seconds",
             "try again; pii-vault doctor names who holds them",
         ),
-        TokenRefusal::Over => ("rotation_over", "somebody has finished the rotation meanwhile, or rolled it back", STATUS),
+        TokenRefusal::Over => {
+            ("rotation_over", "somebody has finished the rotation meanwhile, or rolled it back", STATUS)
+        }
         TokenRefusal::NotFilled => (
             "not_filled",
             "no rotation of the token key has filled its rows, and is not finished",

@@ -93,12 +93,11 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         Ok(Ok(done)) => done,
         Ok(Err(refusal)) => return refused(refusal, format),
         Err(error) => {
-            return match error.downcast_ref() {
-                Some(RotationError::Db(db)) if db.refusal().is_some() => {
-                    let Some(why) = db.refusal() else { return Err(error) };
-                    refusal::refused(why, OutputFormat::Human)
-                }
-                _ => Err(error).context("the export is not whole"),
+            // Standard output may have pairs already.
+            let format = if destination.is_standard() { OutputFormat::Human } else { format };
+            return match error.downcast_ref().and_then(RotationError::refusal) {
+                Some(why) => refusal::refused(why, format),
+                None => Err(error).context("the export is not whole"),
             };
         }
     };

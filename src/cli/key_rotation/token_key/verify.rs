@@ -8,6 +8,7 @@ use super::run::current;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs};
 use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::Role;
 use crate::db::rotation::tokens::TokenRefusal;
@@ -53,9 +54,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         return refused(TokenRefusal::NotFilled, format);
     }
     let kms = Kms::for_job(&client::load().await, job.id, KmsKeys::from(args.kms));
-    let found = match backfill::verify(&pool, kms, &job, args.sample).await? {
-        Ok(found) => found,
-        Err(refusal) => return refused(refusal, format),
+    let found = match backfill::verify(&pool, kms, &job, args.sample).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(refusal)) => return refused(refusal, format),
+        Err(error) => return refused_or(error, "it is not known whether the tokens are right", format),
     };
     let shown = Shown::new(job.id, &found);
     output::result(format, &shown, &shown)?;
