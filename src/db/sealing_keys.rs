@@ -66,7 +66,7 @@ pub struct NewSealingKey<'a> {
 }
 
 /// A stored sealing key, for who opens what it sealed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WrappedKey {
     /// Its id, which stands in its encryption context.
     pub id: KeyId,

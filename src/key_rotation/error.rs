@@ -53,6 +53,9 @@ pub enum RotationError {
     /// Writing what goes out.
     #[error("writing")]
     Write(#[source] std::io::Error),
+    /// It was waited out already, for as long as patience lasted.
+    #[error(transparent)]
+    WaitedOut(Box<RotationError>),
     /// A task of ours panicked.
     #[error("a task ended unexpectedly")]
     Task,
@@ -73,11 +76,15 @@ impl RotationError {
     }
 
     /// The same of a run that PostgreSQL has let work: a server that is stopped, or fails over, refuses as well.
-    pub(super) fn may_pass_amid_work(&self) -> bool {
-        match self {
-            Self::Db(error) | Self::Key(KeyringError::Db(error)) => self.may_pass() || error.is_transient(),
-            _ => self.may_pass(),
-        }
+    /// So does AWS where credentials are being renewed, once it has answered.
+    pub(super) fn may_pass_amid_work(&self, worked: bool) -> bool {
+        self.may_pass()
+            || match self {
+                Self::Db(error) | Self::Key(KeyringError::Db(error)) => error.is_transient(),
+                Self::Key(error) => worked && error.may_pass(),
+                Self::Aws(error) => worked && error.may_pass(),
+                _ => false,
+            }
     }
 
     /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to read
@@ -91,7 +98,8 @@ impl RotationError {
             Self::Key(error) => error.is_transient(),
             Self::Aws(error) => error.is_transient(),
             Self::KeysChanged | Self::KmsKeyOff { .. } => true,
-            Self::Rewrap { .. }
+            Self::WaitedOut(_)
+            | Self::Rewrap { .. }
             | Self::NoneUnwraps(_)
             | Self::Randomness(_)
             | Self::TokenKeysGone

@@ -1,5 +1,6 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::RwLock;
@@ -90,6 +91,7 @@ pub async fn run<W: Worker>(
         pace: Pace::new(options.rate),
         stop,
         in_hand: RwLock::new(()),
+        worked: AtomicBool::new(false),
         progress,
     });
     let mut workers = JoinSet::new();
@@ -131,18 +133,24 @@ struct Run<W, P> {
     stop: CancellationToken,
     // Read by who has a page, written by who waits for all of them.
     in_hand: RwLock<()>,
+    // A page, so that who was asked for its keys has answered before.
+    worked: AtomicBool,
     progress: P,
 }
 
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
+    fn may_pass(&self, error: &RotationError) -> bool {
+        error.may_pass_amid_work(self.worked.load(Ordering::Relaxed))
+    }
+
     /// Whether an outage is not waited out because the run is to end: what was claimed is left for the next pass.
     fn is_let_go(&self, error: &RotationError) -> bool {
-        self.stop.is_cancelled() && error.may_pass_amid_work()
+        self.stop.is_cancelled() && self.may_pass(error)
     }
 
     async fn work_off(self: Arc<Self>) -> Result<(Ending, Counts), RotationError> {
         let Hands { job, runner, pool, .. } = &self.hands;
-        let may_pass = |error: &RotationError| error.may_pass_amid_work() && !self.stop.is_cancelled();
+        let may_pass = |error: &RotationError| self.may_pass(error) && !self.stop.is_cancelled();
         let mut counts = Counts::default();
         while !self.stop.is_cancelled() {
             let in_hand = self.in_hand.read().await;
@@ -168,6 +176,7 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                         Err(error) if self.is_let_go(&error) => break,
                         worked => worked?,
                     }
+                    self.worked.store(true, Ordering::Relaxed);
                     debug!(rows = range.rows, "settled");
                 }
                 Some(_) => {}

@@ -26,9 +26,10 @@ use crate::crypto::Commitment;
 use crate::db::rotation::tokens::{self, NextTokenKey, TokenRefusal, TokenRow};
 use crate::db::rotation::{self, Job, Range};
 use crate::db::sealing_keys::Seals;
-use crate::db::{Connection, DbError, Pool, vault};
+use crate::db::{DbError, Pool, vault};
 use crate::domain::{KeyId, Purpose, VaultId};
 use crate::keyring::{Openers, TokenKey, TokenKeys};
+use crate::patience::Patience;
 use open::{Opened, open};
 
 /// Data keys that each worker keeps unwrapped.
@@ -39,19 +40,26 @@ const KEYS: usize = 32;
 /// # Errors
 /// [`RotationError`]. A refusal is none.
 pub async fn start<W: KeyWrapper>(
-    conn: &mut Connection,
+    pool: &Pool,
     wrapper: &W,
     reason: &str,
+    patience: Patience,
 ) -> Result<Result<Uuid, TokenRefusal>, RotationError> {
-    let context = EncryptionContext { vault: vault::id(conn).await?, purpose: Purpose::Token, key: KeyId::random() };
-    let key = wrapper.generate(context).await?;
+    let make = || async {
+        let vault = vault::id(&mut *pool.get().await?).await?;
+        let context = EncryptionContext { vault, purpose: Purpose::Token, key: KeyId::random() };
+        Ok::<_, RotationError>((context.key, wrapper.generate(context).await?))
+    };
+    let (id, key) = patience.wait_out(RotationError::may_pass, || (), make).await?;
     let next = NextTokenKey {
-        id: context.key,
+        id,
         wrapped_key: &key.wrapped,
         kms_key: &key.kms_key,
         commitment: &Commitment::to(&key.plaintext),
     };
-    Ok(tokens::record(conn, &next, reason).await?)
+    // Where the answer was lost, the next try is refused for the rotation that was recorded.
+    let record = || async { Ok(tokens::record(&mut *pool.get().await?, &next, reason).await?) };
+    patience.wait_out(RotationError::may_pass, || (), record).await
 }
 
 /// Fills the slot of the new key where it is empty.
@@ -74,8 +82,8 @@ impl<W: KeyWrapper> Backfill<W> {
     ///
     /// # Errors
     /// [`RotationError`].
-    pub async fn load(pool: &Pool, wrapper: W, job: &Job) -> Result<Self, RotationError> {
-        Ok(Self { shared: Arc::new(Shared::load(pool, wrapper, job).await?) })
+    pub async fn load(pool: &Pool, wrapper: W, job: &Job, patience: Patience) -> Result<Self, RotationError> {
+        Ok(Self { shared: Arc::new(Shared::load(pool, wrapper, job, patience).await?) })
     }
 }
 
@@ -103,10 +111,13 @@ impl<W: KeyWrapper> Worker for Backfill<W> {
 }
 
 impl<W: KeyWrapper> Shared<W> {
-    async fn load(pool: &Pool, wrapper: W, job: &Job) -> Result<Self, RotationError> {
-        let mut conn = pool.get().await?;
-        let vault = vault::id(&mut conn).await?;
-        let keys = TokenKeys::load(&mut conn, &wrapper, vault).await?;
+    async fn load(pool: &Pool, wrapper: W, job: &Job, patience: Patience) -> Result<Self, RotationError> {
+        let load = || async {
+            let mut conn = pool.get().await?;
+            let vault = vault::id(&mut conn).await?;
+            Ok::<_, RotationError>((vault, TokenKeys::load(&mut conn, &wrapper, vault).await?))
+        };
+        let (vault, keys) = patience.wait_out(RotationError::may_pass, || (), load).await?;
         let (mut old, mut new) = (None, None);
         for key in keys.slot_a.into_iter().chain(keys.slot_b) {
             if job.new_key == Some(key.id.0) {

@@ -8,6 +8,7 @@ use crate::db::Pool;
 use crate::db::rotation::tokens::{self, TokenDifference, TokenRefusal, TokenReport, TokenRow, Tokens};
 use crate::db::rotation::{Job, Position};
 use crate::domain::RotationFailure;
+use crate::patience::Patience;
 
 /// Differences that are listed; the report counts them all.
 const LISTED: i32 = 1000;
@@ -56,22 +57,33 @@ pub async fn verify<W: KeyWrapper>(
     wrapper: W,
     job: &Job,
     sample: u16,
+    patience: Patience,
 ) -> Result<Result<Verification, TokenRefusal>, RotationError> {
-    let report = match tokens::report(&mut *pool.get().await?, job.id).await? {
+    let may_pass = RotationError::may_pass;
+    let report = || async { Ok::<_, RotationError>(tokens::report(&mut *pool.get().await?, job.id).await?) };
+    let report = match patience.wait_out(may_pass, || (), report).await? {
         Ok(report) => report,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let differences = match report.holds() {
         true => Vec::new(),
-        false => tokens::differences(&mut *pool.get().await?, job.id, LISTED).await?,
+        false => {
+            let list = || async {
+                Ok::<_, RotationError>(tokens::differences(&mut *pool.get().await?, job.id, LISTED).await?)
+            };
+            patience.wait_out(may_pass, || (), list).await?
+        }
     };
     let mut found = Verification { report, differences, sampled: 0, wrong: Vec::new() };
     if sample > 0 {
-        let sample = tokens::sample(&mut *pool.get().await?, job.id, i32::from(sample)).await?;
+        let take =
+            || async { Ok::<_, RotationError>(tokens::sample(&mut *pool.get().await?, job.id, sample.into()).await?) };
+        let sample = patience.wait_out(may_pass, || (), take).await?;
         found.sampled = sample.len();
         let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.position, new.clone())).collect();
-        let rows = sample.into_iter().map(|(row, _)| row).collect();
-        let opened = Arc::new(Shared::load(pool, wrapper, job).await?).off_the_runtime(rows).await?;
+        let rows: Vec<_> = sample.into_iter().map(|(row, _)| row).collect();
+        let shared = Arc::new(Shared::load(pool, wrapper, job, patience).await?);
+        let opened = patience.wait_out(may_pass, || (), || shared.clone().off_the_runtime(rows.clone())).await?;
         found.wrong = opened.0.into_iter().filter_map(|(row, computed)| wrong(&row, computed, &new)).collect();
     }
     Ok(Ok(found))

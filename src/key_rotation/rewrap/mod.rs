@@ -103,7 +103,10 @@ impl<W: KeyRewrapper> Worker for Rewrap<W> {
         if !(page.changed.is_empty() && page.failed.is_empty()) {
             // Here and not by doing the page again: KMS is not asked twice. What was stored unheard is not there to be
             // stored again.
-            self.calls.patience.wait_out(RotationError::may_pass, || (), || self.store(hands, &page)).await?;
+            let may_pass = |error: &RotationError| error.may_pass_amid_work(true) && !hands.stop.is_cancelled();
+            let stored = self.calls.patience.wait_out(may_pass, || (), || self.store(hands, &page)).await;
+            // The run does not wait for it once more.
+            stored.map_err(|error| if may_pass(&error) { RotationError::WaitedOut(error.into()) } else { error })?;
         }
         page.ended_by.map_or(Ok(()), Err)
     }

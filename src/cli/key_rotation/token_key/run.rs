@@ -5,7 +5,7 @@ use super::refusal::refused;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
 use crate::cli::output::OutputFormat;
 use crate::db::rotation::tokens::{self, TokenRefusal};
 use crate::db::rotation::{Job, unfinished};
@@ -13,6 +13,7 @@ use crate::db::{Fault, Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 use crate::key_rotation::RotationError;
 use crate::key_rotation::backfill::{self, Backfill};
+use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Where no rotation of the token key is under way, this makes the next key and records why. Every
@@ -60,10 +61,12 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         None => {
             let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
             let wrapper = Kms::new(&config, keys.clone());
-            match backfill::start(&mut *pool.get().await?, &wrapper, reason).await.context("nothing has begun")? {
+            let patience = Patience(args.pace.options().patience);
+            match backfill::start(&pool, &wrapper, reason, patience).await {
                 // Another was as fast: both work on it.
-                Ok(_) | Err(TokenRefusal::Unfinished) => {}
-                Err(refusal) => return refused(refusal, format),
+                Ok(Ok(_) | Err(TokenRefusal::Unfinished)) => {}
+                Ok(Err(refusal)) => return refused(refusal, format),
+                Err(error) => return refused_or(error, "nothing has begun", format),
             }
             current(&pool).await?.context("the rotation is done, or rolled back, already")?
         }
@@ -75,7 +78,11 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         let why = args.reason.as_deref().unwrap_or("tried once more");
         tokens::retry(&mut *pool.get().await?, job.id, why).await?;
     }
-    let worker = Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job).await?;
+    let patience = Patience(args.pace.options().patience);
+    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, patience).await {
+        Ok(worker) => worker,
+        Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
+    };
     match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
         Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => refused(TokenRefusal::Over, format),
         ended => ended,

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -6,7 +7,7 @@ use uuid::Uuid;
 use super::refusal::refused;
 use super::run::current;
 use crate::aws::{Kms, KmsKeys, client};
-use crate::cli::config::{DatabaseArgs, KmsArgs};
+use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
@@ -14,6 +15,7 @@ use crate::db::Role;
 use crate::db::rotation::tokens::TokenRefusal;
 use crate::domain::RotationStep;
 use crate::key_rotation::backfill::{self, Verification};
+use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Of a rotation whose `run` has filled all rows, until `finish`: each row has tokens of both keys, and
@@ -41,6 +43,9 @@ pub(in crate::cli) struct Args {
     /// How many rows to open
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(0..=1000))]
     sample: u16,
+    /// How long KMS or PostgreSQL may be away before it gives up
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    patience: Duration,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -54,7 +59,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         return refused(TokenRefusal::NotFilled, format);
     }
     let kms = Kms::for_job(&client::load().await, job.id, KmsKeys::from(args.kms));
-    let found = match backfill::verify(&pool, kms, &job, args.sample).await {
+    let found = match backfill::verify(&pool, kms, &job, args.sample, Patience(args.patience)).await {
         Ok(Ok(found)) => found,
         Ok(Err(refusal)) => return refused(refusal, format),
         Err(error) => return refused_or(error, "it is not known whether the tokens are right", format),

@@ -8,7 +8,7 @@ use crate::db::sealing_keys::{KeyColumns, WrappedKey};
 use crate::domain::{EventId, Field, KeyId};
 
 /// A row to fill, or to look at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TokenRow {
     /// Its primary key.
     pub position: Position,
