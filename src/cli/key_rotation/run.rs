@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -70,12 +72,9 @@ pub(super) async fn drive<W: Worker>(
     let stop = stop_on_signal()?;
     let began = Instant::now();
     let line = progress::count(0, things);
-    let ended = key_rotation::run(pool, job, worker, options, &stop, move |counts: Counts| {
-        line.set_length(counts.total.max(counts.changed + counts.failed));
-        line.set_position(counts.changed + counts.failed);
-        line.set_message(format!("{:.0}/s", line.per_sec()));
-    })
-    .await;
+    let ended =
+        key_rotation::run(pool, job, worker, options, &stop, showing(line, |counts| counts.changed + counts.failed))
+            .await;
     line.finish_and_clear();
     match ended {
         Ok((ending, counts)) => {
@@ -84,6 +83,23 @@ pub(super) async fn drive<W: Worker>(
             Ok(if counts.failed > 0 { ExitStatus::IntegrityBroken } else { ExitStatus::Done })
         }
         Err(error) => refused_or(error, "the rotation stopped; what is done stays done, run it again to go on", format),
+    }
+}
+
+/// Shows how far a job is, and how fast: what earlier runs did is no part of the speed.
+pub(super) fn showing(
+    line: &'static ProgressBar,
+    done: impl Fn(&Counts) -> u64 + Send + Sync + 'static,
+) -> impl Fn(Counts) + Send + Sync + 'static {
+    let has_begun = AtomicBool::new(false);
+    move |counts| {
+        let done = done(&counts);
+        line.set_length(counts.total.max(done));
+        line.set_position(done);
+        if !has_begun.swap(true, Ordering::Relaxed) {
+            line.reset_eta();
+        }
+        line.set_message(format!("{:.0}/s", line.per_sec()));
     }
 }
 
@@ -158,6 +174,17 @@ mod tests {
     struct Line {
         #[command(flatten)]
         pace: PaceArgs,
+    }
+
+    #[test]
+    fn what_earlier_runs_did_is_no_part_of_the_speed() {
+        let line: &'static ProgressBar = Box::leak(Box::new(ProgressBar::hidden()));
+        let show = showing(line, |counts| counts.changed);
+        let counts = |changed| Counts { total: 2_000_000, changed, failed: 0 };
+        show(counts(1_000_000));
+        std::thread::sleep(Duration::from_millis(100));
+        show(counts(1_000_100));
+        assert!(line.per_sec() < 1_500.0, "{}", line.per_sec());
     }
 
     #[test]

@@ -8,11 +8,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, refused_or};
+use crate::cli::key_rotation::run::{PaceArgs, refused_or, showing};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
 use crate::cli::signals::stop_on_signal;
-use crate::db::rotation::Counts;
 use crate::db::{Role, Server};
 use crate::domain::RotationStep;
 use crate::key_rotation::cut_over::{Emptier, Progress};
@@ -29,12 +28,8 @@ pub(super) async fn empty(
     let pool = server.pool(Role::Owner, pace.connections()).await?;
     let (stop, began) = (stop_on_signal()?, Instant::now());
     let line = progress::count(0, "rows");
-    let ended = key_rotation::run(&pool, job, Emptier, pace.options(), &stop, move |counts: Counts| {
-        line.set_length(counts.total.max(counts.changed));
-        line.set_position(counts.changed);
-        line.set_message(format!("{:.0}/s", line.per_sec()));
-    })
-    .await;
+    let show = showing(line, |counts| counts.changed);
+    let ended = key_rotation::run(&pool, job, Emptier, pace.options(), &stop, show).await;
     line.finish_and_clear();
     let (ending, counts) = match ended {
         Ok(ended) => ended,
