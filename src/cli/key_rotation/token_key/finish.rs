@@ -34,11 +34,9 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let server = args.database.server()?;
     let (line, patience) = (progress::line(), args.pace.options().patience);
     let begun = cut_over::finish(&server, args.reason.as_deref(), patience, |progress| tell(line, &progress)).await;
+    line.finish_and_clear();
     match begun {
         Ok(job) => empty(&server, job, &args.pace, "finished", format).await,
-        Err(error) => {
-            line.finish_and_clear();
-            refused(error, format)
-        }
+        Err(error) => refused(error, format),
     }
 }

@@ -34,12 +34,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let server = args.database.server()?;
     let (line, patience) = (progress::line(), args.pace.options().patience);
     let begun = cut_over::roll_back(&server, args.reason.as_deref(), patience, |progress| tell(line, &progress)).await;
+    line.finish_and_clear();
     match begun {
         Ok(job) => empty(&server, job, &args.pace, "rolled back", format).await,
         Err(CutOverError::Refused(Refusal::NoReason)) => usage("to roll back, say why: --reason TEXT"),
-        Err(error) => {
-            line.finish_and_clear();
-            refused(error, format)
-        }
+        Err(error) => refused(error, format),
     }
 }
