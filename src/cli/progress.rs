@@ -23,6 +23,8 @@ pub(super) fn bar(bytes: u64) -> &'static ProgressBar {
 /// The line with a bar in it, for so many `things`.
 pub(super) fn count(length: u64, things: &str) -> &'static ProgressBar {
     let line = line();
+    // It may have been cleared, as the end of what came before.
+    line.reset();
     line.set_length(length);
     line.set_style(style(&format!("[{{bar:30}}] {{pos}} of {{len}} {things}, {{eta}} left  {{msg}}")));
     line

@@ -42,7 +42,8 @@ Examples:
   pii-vault audit resume --reason 'disk of db1 lost, dump of 03:00' --dry-run \\
       --sink s3://evidence-of-logins/prod --public-key checkpoint-key.pem
   pii-vault audit resume --reason 'disk of db1 lost, dump of 03:00' \\
-      --sink s3://evidence-of-logins/prod --sink /mnt/worm/checkpoints --public-key checkpoint-key.pem";
+      --sink s3://evidence-of-logins/prod --sink /mnt/worm/checkpoints \\
+      --public-key checkpoint-key.pem";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]

@@ -31,7 +31,8 @@ more. Each page of 500 rows is written once it is recorded what became of it.
 Rows come in the order of create_date and event_id, with these columns: create_date, event_id,
 user_id, ip, device_id. Whoever logged in chose the device_id. In a table, and in json by its own
 rules (an object a line), what would drive a terminal is escaped. csv has each character as it came:
-look at it with a program that escapes, and know that a spreadsheet may run what begins with = + - @.
+look at it with a program that escapes, and know that a spreadsheet may run what begins with = + -
+or @.
 
 A summary follows on standard error, or on standard output where no values go there.
 

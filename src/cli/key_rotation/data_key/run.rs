@@ -20,7 +20,7 @@ Each row under the keys to be left is opened, sealed anew under a fresh key, and
 still as it was read. Tokens stay. Ingestion and unmask go on: those keys seal nothing from the
 start, and open until `retire`. Before anything is opened, the audit log says which keys, and why.
 
-SIGTERM pauses it, and the same command goes on; so does another process, beside this one. A row
+SIGTERM stops it, and the same command goes on; so does another process, beside this one. A row
 that does not open is listed and passed over. While KMS or PostgreSQL is away, or the KMS key of a
 data key is disabled, it waits.
 
@@ -29,11 +29,12 @@ After it: data-key verify, then data-key retire.
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt and
 kms:GenerateDataKey on the data key.
 
-Exit status 4: a row did not open; the others were sealed anew.
+Exit status 3: refused, as no checkpoint covers the record. 4: a row did not open; the others were
+sealed anew. 0 also where it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation data-key run --max-age 90d --reason 'quarterly'
-  pii-vault key-rotation data-key run --key 6f3d4c1e-8f4b-4c1e-9a57-0d8f1d2f8c11 --reason 'leak, C-7'
+  pii-vault key-rotation data-key run --key 6f3d4c1e-8f4b-4c1e-9a57-0d8f1d2f8c11 --reason 'leak C7'
   pii-vault key-rotation data-key run                     goes on with what is not done
   pii-vault key-rotation data-key run --rate 500/s --workers 1      and leaves the disk to others";
 

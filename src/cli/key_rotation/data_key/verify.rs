@@ -23,7 +23,8 @@ Without a rotation ever, it counts the rows under all decrypt-only keys, and ope
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the data and token
 keys.
 
-Exit status 1: rows are left. 4: a row of the sample does not open, or has another value's token.
+Exit status 1: rows are left. 3: refused, as no checkpoint covers the record. 4: a row of the sample
+does not open, or has another value's token.
 
 Examples:
   pii-vault key-rotation data-key verify

@@ -41,7 +41,8 @@ the rotation is complete (list-key-rotations).
 The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on both KMS keys.
 
 Exit status 3: refused. 4: KMS does not unwrap some keys, which were altered or moved; they were
-passed over, `key-rotation status --job` lists them, and all others were wrapped anew.
+passed over, `key-rotation status --job` lists them, and all others were wrapped anew. 0 also where
+it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation kek run --purpose data --reason 'yearly' --to alias/pii-vault-data-2027

@@ -9,10 +9,13 @@ use crate::key_rotation::cut_over;
 
 const EXAMPLES: &str = "\
 After cut-over, once nobody needs the old tokens. The old key makes no tokens any more; its indexes
-are dropped, and its slot is emptied row by row. unmask finds nothing by old tokens from here on, and
-there is no way back. It can be interrupted and run again, and run twice at once.
+are dropped, and its slot is emptied row by row. unmask finds nothing by old tokens from here on,
+and there is no way back. It can be interrupted and run again, and run twice at once.
 
 The login needs to be a member of pii_vault_owner, as the one that ran `pii-vault init` is.
+
+Exit status 3: refused: there was no cut-over, or a rollback. 0 also where it was paused or told to
+stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation token-key finish

@@ -13,8 +13,8 @@ use crate::domain::KeyId;
 use crate::key_rotation::cut_over;
 
 const EXAMPLES: &str = "\
-A retired key is used for nothing, whatever comes; its wrapped form stays, as a record. Refused while
-any row has tokens of it: `finish`, or `rollback`, empties those. All rows are looked at.
+A retired key is used for nothing, whatever comes; its wrapped form stays, as a record. Refused
+while any row has tokens of it: `finish`, or `rollback`, empties those. All rows are looked at.
 
 The login needs to be a member of pii_vault_owner, as the one that ran `pii-vault init` is.
 

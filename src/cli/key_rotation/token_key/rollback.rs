@@ -15,6 +15,9 @@ and run again, and run twice at once.
 The login needs to be a member of pii_vault_owner, and CREATE on schema public, as the one that ran
 `pii-vault init` has.
 
+Exit status 3: refused: nothing is under way, or it was finished. 0 also where it was paused or told
+to stop: the same command goes on.
+
 Examples:
   pii-vault key-rotation token-key rollback --reason 'dashboards keep tokens of their own'";
 

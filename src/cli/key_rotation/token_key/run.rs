@@ -22,13 +22,16 @@ difference. Then the rows from before get their tokens of the new key: their val
 their old tokens computed once more. It can be interrupted, run again, and run twice at once.
 
 A row whose old tokens are not those of its values was tampered with: it is filled and listed. A row
-that does not open is listed, and left as it is. Both are exit status 4; all others are done. Where
-somebody mended rows, --retry tries those once more that did not open.
+that does not open is listed, and left as it is. All others are done. Where somebody mended rows,
+--retry tries those once more that did not open.
 
-When it has filled all rows: verify, cut-over, and finish. Until finish there is a way back: rollback.
+When it has filled all rows: verify, cut-over, and finish. Until finish, rollback is the way back.
 
-The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDataKey and kms:Decrypt
-on the token key, and kms:Decrypt on the data key.
+The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDataKey and
+kms:Decrypt on the token key, and kms:Decrypt on the data key.
+
+Exit status 3: refused: another rotation is not done, or somebody ended this one. 4: rows were
+listed. 0 also where it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation token-key run --reason 'yearly'

@@ -19,16 +19,17 @@ use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Of a rotation whose `run` has filled all rows, until `finish`: each row has tokens of both keys, and
-there is one new token for each old one and the other way around, of ips and of device ids. Then both
-show the same groups of duplicates. Rows that `run` listed as tampered with are left out of that. Some
-rows, chosen at random, are opened, and the tokens of both keys computed once more.
+there is one new token for each old one and the other way around, of ips and of device ids. Then
+both show the same groups of duplicates. Rows that `run` listed as tampered with are left out of
+that. Some rows, chosen at random, are opened, and the tokens of both keys computed once more.
 
 It reads the whole table once and compares; it changes nothing and holds up nobody.
 
-The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the token key and on
-the data key, but for --sample 0.
+The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the token key and
+on the data key, but for --sample 0.
 
-Exit status 4: it is not so, and what differs is listed.
+Exit status 3: refused: no rotation has filled its rows and is not finished. 4: it is not so, and
+what differs is listed.
 
 Examples:
   pii-vault key-rotation token-key verify
