@@ -67,6 +67,7 @@ impl RotationError {
     pub fn refusal(&self) -> Option<AccessRefusal> {
         match self {
             Self::Db(error) | Self::Key(KeyringError::Db(error)) => error.refusal(),
+            Self::WaitedOut(error) => error.refusal(),
             _ => None,
         }
     }
@@ -81,8 +82,8 @@ impl RotationError {
         self.may_pass()
             || match self {
                 Self::Db(error) | Self::Key(KeyringError::Db(error)) => error.is_transient(),
-                Self::Key(error) => worked && error.may_pass(),
-                Self::Aws(error) => worked && error.may_pass(),
+                Self::Key(error) => error.may_pass() && worked,
+                Self::Aws(error) => error.may_pass() && worked,
                 _ => false,
             }
     }
@@ -106,5 +107,29 @@ impl RotationError {
             | Self::Write(_)
             | Self::Task => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::AwsFault;
+
+    #[test]
+    fn credentials_that_were_there_are_waited_for_and_others_are_not() {
+        let renewed = || AwsError::new("kms:Decrypt", AwsFault::NotConfigured);
+        for error in [RotationError::Aws(renewed()), RotationError::Key(renewed().into())] {
+            assert!(error.may_pass_amid_work(true));
+            assert!(!error.may_pass_amid_work(false) && !error.may_pass());
+        }
+        let denied = RotationError::Aws(AwsError::new("kms:Decrypt", AwsFault::Denied));
+        assert!(!denied.may_pass_amid_work(true));
+    }
+
+    #[test]
+    fn what_was_waited_out_is_not_waited_for_again() {
+        let away = RotationError::Aws(AwsError::new("kms:Decrypt", AwsFault::Unreachable));
+        assert!(away.may_pass());
+        assert!(!RotationError::WaitedOut(away.into()).may_pass_amid_work(true));
     }
 }
