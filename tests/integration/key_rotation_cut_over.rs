@@ -89,6 +89,10 @@ async fn analysts_see_the_same_duplicates_under_other_tokens_and_ingestion_goes_
     let one = ["start", "filled", "cut_over", "finish", "done", "retire"];
     assert_eq!(steps, [one, one].concat());
     world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
+    let month = "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM') FROM pii_vault.audit_log ORDER BY seq LIMIT 1";
+    let month: String = world.sql.query_one(month, &[]).await.unwrap().get(0);
+    let report = world.pii_vault(Who::Auditor, &["audit", "report", "--month", &month]).finish().done().stdout;
+    assert_eq!(report.matches("token-key of token keys").count(), 2, "a retirement is no rotation: {report}");
 }
 
 /// Each statement has the tokens of one key, and the keys change places once.

@@ -29,6 +29,10 @@ impl Rotated {
     pub(super) fn note(told: &mut Vec<Self>, entry: &Entry, rotation: &Rotation) {
         let Some(job) = entry.subject else { return };
         let place = told.iter().position(|rotated| rotated.job == job);
+        // A retirement may be of a key, which is no rotation.
+        if place.is_none() && rotation.step == "retire" {
+            return;
+        }
         let place = place.unwrap_or_else(|| {
             told.push(Self {
                 job,
