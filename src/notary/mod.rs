@@ -11,7 +11,7 @@
 //! - there are no two heads for one entry, and no checkpoint for an entry before one that is signed, as far as the
 //!   database, the sinks that can be read and this process know: what would be one is refused;
 //! - whoever reads a checkpoint in the database can rely on copies being in all sinks ([`Failing::Stops`]);
-//! - a log that was put back to an older state is signed again only once that is on record ([`resume`]);
+//! - a log that was put back to an older state is signed again only once that is on record ([`resume()`]);
 //! - copies are never written over; two notaries at once, or one killed at any moment, leave one chain.
 //!
 //! Not guaranteed: that an entry was not altered before it was first signed, by who could compute all hashes from it on
