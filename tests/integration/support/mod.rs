@@ -24,6 +24,7 @@ mod sql;
 mod superuser;
 mod token_rotation;
 mod tokens;
+mod traffic;
 mod unmask;
 
 use std::process::Command;
@@ -50,6 +51,7 @@ pub(crate) use rotation::{DAY, ended};
 pub(crate) use sql::sqlstate;
 pub(crate) use superuser::{dump, lay_hands_on, put_back, restore};
 pub(crate) use token_rotation::duplicates;
+pub(crate) use traffic::Traffic;
 pub(crate) use unmask::json_lines;
 
 use crate::stack::Stack;
