@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::config::{CheckpointKeyArgs, DatabaseArgs, UsageError};
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
-use super::refusal::refused;
+use super::refusal::Refused;
 use crate::aws::{Kms, client};
 use crate::crypto::Token;
 use crate::db::Role;
@@ -75,7 +75,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
             output::result(format, &shown, &shown)?;
             ExitStatus::Done
         }
-        Err(refusal) => refused(refusal, format)?,
+        Err(refusal) => Refused::from(refusal).tell(format)?,
     };
     output::complain(&recorded);
     Ok(status)

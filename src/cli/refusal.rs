@@ -1,5 +1,6 @@
-//! What a refusal means, and what would help: for `unmask`, `lookup` and `access`.
+//! What is refused, why, and what would help: one form, whichever command it is.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -8,35 +9,64 @@ use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
 use crate::domain::AccessRefusal;
 
-/// A refusal as JSON.
+/// A refusal, for people and as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Refused {
     refused: &'static str,
-    because: &'static str,
-    next: &'static str,
+    because: Cow<'static, str>,
+    next: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<RefusedRow>,
 }
 
-impl From<AccessRefusal> for Refused {
-    fn from(refusal: AccessRefusal) -> Self {
-        let (because, next) = sentences(refusal);
-        Self { refused: refusal.code(), because, next }
+/// An event that stands in the way.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedRow {
+    pub(super) create_date: String,
+    pub(super) event_id: String,
+    pub(super) why: &'static str,
+}
+
+impl Refused {
+    /// By a word that scripts go by; why, and what to do.
+    pub(super) fn new(
+        word: &'static str,
+        because: impl Into<Cow<'static, str>>,
+        next: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { refused: word, because: because.into(), next: next.into(), rows: Vec::new() }
+    }
+
+    /// Names the rows that are the reason, or the first of them.
+    pub(super) fn naming(self, rows: Vec<RefusedRow>) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// Tells it, and returns the exit status of a refusal.
+    pub(super) fn tell(&self, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+        match format {
+            OutputFormat::Human => output::complain(&self.to_string()),
+            OutputFormat::Json => output::result(format, &"", self)?,
+        }
+        Ok(ExitStatus::Refused)
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused: {} ({})\nnext: {}", self.because, self.refused, self.next)
+        write!(f, "refused: {} ({})", self.because, self.refused)?;
+        for RefusedRow { create_date, event_id, why } in &self.rows {
+            write!(f, "\n  {create_date}  {event_id}  {why}")?;
+        }
+        write!(f, "\nnext: {}", self.next)
     }
 }
 
-/// Says why it is refused and what would help, and returns the exit status of a refusal.
-pub(super) fn refused(refusal: AccessRefusal, format: OutputFormat) -> anyhow::Result<ExitStatus> {
-    let refused = Refused::from(refusal);
-    match format {
-        OutputFormat::Human => output::complain(&refused.to_string()),
-        OutputFormat::Json => output::result(format, &"", &refused)?,
+impl From<AccessRefusal> for Refused {
+    fn from(refusal: AccessRefusal) -> Self {
+        let (because, next) = sentences(refusal);
+        Self::new(refusal.code(), because, next)
     }
-    Ok(ExitStatus::Refused)
 }
 
 /// Why, and what to do.

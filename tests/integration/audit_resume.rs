@@ -29,8 +29,9 @@ async fn a_restored_log_goes_on_after_one_entry_that_tells_what_is_lost() {
     {
         assert_eq!(told[member].as_i64(), Some(value), "{member} of {told}");
     }
-    let again = resume(&scene, &[]).exits(3);
-    assert!(again.json()["refused"].as_str().unwrap().contains("nothing tells"), "{again:?}");
+    let again = resume(&scene, &[]).exits(3).json();
+    assert_eq!(again["refused"], "nothing_restored");
+    assert!(again["because"].as_str().unwrap().contains("nothing tells"), "{again}");
 
     assert_eq!(fetch(&officer, receipt).await, Err("stale".to_owned()));
     assert_eq!(arm(&officer, receipt).await, Err("stale".to_owned()));

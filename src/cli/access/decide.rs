@@ -6,7 +6,7 @@ use super::grant::Shown;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::refusal::refused;
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::access_grants;
 use crate::domain::Verdict;
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, verdict: Verdict, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect(Role::Approver).await?;
     if let Err(refusal) = access_grants::decide(&mut conn, args.id, verdict, args.reason.as_deref()).await? {
-        return refused(refusal, format);
+        return Refused::from(refusal).tell(format);
     }
     let decided = Decided { verdict, grant: Shown::read(&mut conn, args.id).await? };
     output::result(format, &decided, &decided.grant)?;

@@ -5,7 +5,7 @@ use super::grant::Shown;
 use crate::cli::config::{DatabaseArgs, duration, field, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::refusal::refused;
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::access_grants::{self, AccessRequest};
 use crate::domain::Field;
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     };
     let id = match access_grants::request(&mut conn, &asked).await? {
         Ok(id) => id,
-        Err(refusal) => return refused(refusal, format),
+        Err(refusal) => return Refused::from(refusal).tell(format),
     };
     let shown = Requested(Shown::read(&mut conn, id).await?);
     output::result(format, &shown, &shown.0)?;

@@ -6,7 +6,7 @@ use super::grant::Shown;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::refusal::refused;
+use crate::cli::refusal::Refused;
 use crate::db::access_grants;
 use crate::db::{Fault, Role};
 
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect_as_first(&[Role::Approver, Role::Unmask]).await?;
     if let Err(refusal) = access_grants::revoke(&mut conn, args.id, args.reason.as_deref()).await? {
-        return refused(refusal, format);
+        return Refused::from(refusal).tell(format);
     }
     // Told before it is in the log, which can take seconds, and need not be waited for.
     let revoked = Revoked(Shown::read(&mut conn, args.id).await?);

@@ -11,6 +11,7 @@ use crate::aws::client::LazyConfig;
 use crate::cli::config::{DatabaseArgs, checkpoint_key, reason, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::notary::{Failing, Options, ResumeError, Resumed, WentOn, resume};
 
@@ -95,11 +96,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
             Ok(ExitStatus::Done)
         }
         Err(refused @ ResumeError::NothingRestored) => {
-            match format {
-                OutputFormat::Human => output::complain(&format!("refused: {refused}")),
-                OutputFormat::Json => output::result(format, &"", &Refused { because: refused.to_string() })?,
-            }
-            Ok(ExitStatus::Refused)
+            let next = "nothing is to be done; if it was restored, name more places of copies by --sink";
+            Refused::new("nothing_restored", refused.to_string(), next).tell(format)
         }
         Err(broken) => {
             if broken.is_broken() {
@@ -108,12 +106,6 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
             Err(broken.into())
         }
     }
-}
-
-#[derive(Serialize)]
-struct Refused {
-    #[serde(rename = "refused")]
-    because: String,
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use crate::cli::config::{CheckpointKeyArgs, DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
-use crate::cli::refusal::refused;
+use crate::cli::refusal::Refused;
 use crate::cli::signals::stop_on_signal;
 use crate::db::Role;
 use crate::db::redrive::{Selection, count};
@@ -122,7 +122,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let written = output::result(format, &shown, &shown);
     if let Some(refusal) = result.as_ref().err().and_then(EtlError::refusal) {
         written?;
-        return refused(refusal, OutputFormat::Human);
+        return Refused::from(refusal).tell(OutputFormat::Human);
     }
     result.context("redrive stopped; what was not redriven is still a dead letter, run it again")?;
     written?;

@@ -14,7 +14,7 @@ use crate::cli::config::{count, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::progress;
-use crate::cli::refusal::refused;
+use crate::cli::refusal::Refused;
 use crate::cli::signals::stop_on_signal;
 use crate::db::Pool;
 use crate::db::rotation::Counts;
@@ -110,7 +110,7 @@ pub(super) fn refused_or(
     format: OutputFormat,
 ) -> anyhow::Result<ExitStatus> {
     match error.refusal() {
-        Some(refusal) => refused(refusal, format),
+        Some(refusal) => Refused::from(refusal).tell(format),
         None => Err(error).context(context),
     }
 }

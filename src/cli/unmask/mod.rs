@@ -13,7 +13,7 @@ use super::config::{CheckpointKeyArgs, DatabaseArgs, duration};
 use super::destination::Destination;
 use super::exit::ExitStatus;
 use super::output::{self, OutputFormat};
-use super::refusal::refused;
+use super::refusal::Refused;
 use super::signals::stop_on_signal;
 use crate::aws::{Kms, client};
 use crate::db::Role;
@@ -149,7 +149,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         return Ok(ExitStatus::Failed);
     }
     if let Ok(Ending::Refused(refusal)) = result {
-        return refused(refusal, format);
+        return Refused::from(refusal).tell(format);
     }
     let told = Summary::new(&report, result.as_ref().ok().copied(), request.dry_run);
     if destination.is_standard() && !request.dry_run {

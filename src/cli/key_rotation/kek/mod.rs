@@ -1,7 +1,6 @@
 //! `key-rotation kek`: keys of one purpose, and the KMS key that wraps them.
 
 mod plan;
-mod refusal;
 mod retire;
 mod run;
 mod verify;

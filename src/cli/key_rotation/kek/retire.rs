@@ -3,10 +3,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::purpose;
-use super::refusal::Refusal;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::rewrap::{self, Retirement};
 use crate::domain::Purpose;
@@ -58,8 +58,8 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         }
     }
     let (kms_key, purpose) = (args.kms_key, args.purpose.name());
-    let refused = |because, next| Refusal { refused: outcome.0.name(), because, next };
-    let refusal = match outcome.0 {
+    let refused = |because: String, next| Refused::new(outcome.0.name(), because, next);
+    let refused = match outcome.0 {
         Retirement::Retired | Retirement::AlreadyRetired => {
             let retired = Retired { kms_key, purpose, new: outcome.0 == Retirement::Retired };
             output::result(format, &retired, &retired)?;
@@ -82,7 +82,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
              which an administrator runs, names who holds things up"
         ),
     };
-    refusal.tell(format)
+    refused.tell(format)
 }
 
 #[derive(Serialize)]

@@ -4,13 +4,13 @@ use std::num::NonZeroU32;
 use serde::Serialize;
 use tracing::info;
 
-use super::refusal::Refusal;
 use super::{kms, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::{PaceArgs, drive, page};
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
 use crate::db::rotation::rewrap::{self, Recorded};
 use crate::db::{Connection, Role, rotation, vault};
 use crate::domain::{Purpose, RotationKind, VaultId};
@@ -103,7 +103,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             output::result(format, &nothing, &nothing)?;
             Ok(ExitStatus::Done)
         }
-        Begun::Refused(refusal) => refusal.tell(format),
+        Begun::Refused(refused) => refused.tell(format),
     }
 }
 
@@ -126,7 +126,7 @@ struct Asked {
 enum Begun {
     Job { id: uuid::Uuid, target: String },
     Nothing { target: Option<String> },
-    Refused(Refusal),
+    Refused(Refused),
 }
 
 impl Asked {
@@ -156,33 +156,33 @@ impl Asked {
         Ok(target(conn, &calls, &self.to).await?)
     }
 
-    fn refused(&self, refusal: rewrap::Refusal, target: &str) -> Refusal {
+    fn refused(&self, refusal: rewrap::Refusal, target: &str) -> Refused {
         let purpose = self.purpose.name();
         match refusal {
             rewrap::Refusal::Unfinished => unfinished(None),
-            rewrap::Refusal::Retired => Refusal {
-                refused: "kms_key_retired",
-                because: format!("{target} is retired for {purpose} keys"),
-                next: "name another KMS key by --to, or make a new one".to_owned(),
-            },
-            rewrap::Refusal::OtherPurpose => Refusal {
-                refused: "kms_key_of_another_purpose",
-                because: format!(
+            rewrap::Refusal::Retired => Refused::new(
+                "kms_key_retired",
+                format!("{target} is retired for {purpose} keys"),
+                "name another KMS key by --to, or make a new one",
+            ),
+            rewrap::Refusal::OtherPurpose => Refused::new(
+                "kms_key_of_another_purpose",
+                format!(
                     "{target} wraps keys of another purpose, and who may unwrap those could then unwrap {purpose} keys"
                 ),
-                next: format!("name a KMS key for {purpose} keys alone by --to"),
-            },
+                format!("name a KMS key for {purpose} keys alone by --to"),
+            ),
         }
     }
 }
 
-fn unfinished(target: Option<&str>) -> Refusal {
+fn unfinished(target: Option<&str>) -> Refused {
     let to = target.map(|target| format!(", to {target}")).unwrap_or_default();
-    Refusal {
-        refused: "rotation_unfinished",
-        because: format!("another rotation of these keys is not finished{to}"),
-        next: "run it to its end first, without --to and --newest-material".to_owned(),
-    }
+    Refused::new(
+        "rotation_unfinished",
+        format!("another rotation of these keys is not finished{to}"),
+        "run it to its end first, without --to and --newest-material",
+    )
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::emptying::tell;
-use super::refused::refused;
+use super::refusal::not_done;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
@@ -73,7 +73,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             output::result(format, &shown, &shown)?;
             Ok(ExitStatus::Done)
         }
-        Err(error) => refused(error, format),
+        Err(error) => not_done(error, format),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::emptying::{empty, tell};
-use super::refused::refused;
+use super::refusal::not_done;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
@@ -40,6 +40,6 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     line.finish_and_clear();
     match begun {
         Ok(job) => empty(&server, job, &args.pace, "finished", format).await,
-        Err(error) => refused(error, format),
+        Err(error) => not_done(error, format),
     }
 }

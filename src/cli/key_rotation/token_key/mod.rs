@@ -4,7 +4,6 @@ mod cut_over;
 mod emptying;
 mod finish;
 mod refusal;
-mod refused;
 mod retire;
 mod rollback;
 mod run;

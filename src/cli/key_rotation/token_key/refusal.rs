@@ -1,54 +1,146 @@
 //! Why nothing is done about the token key, and what would help.
 
-use std::fmt;
-
-use serde::Serialize;
+use time::Date;
+use uuid::Uuid;
 
 use crate::cli::exit::ExitStatus;
-use crate::cli::output::{self, OutputFormat};
+use crate::cli::output::OutputFormat;
+use crate::cli::refusal::{Refused, RefusedRow};
+use crate::db::rotation::cut_over::Unfilled;
 use crate::db::rotation::tokens::TokenRefusal;
+use crate::domain::{RotationFailure, RotationStep};
+use crate::key_rotation::cut_over::{CutOverError, Refusal};
 
-#[derive(Serialize)]
-struct Refused {
-    refused: &'static str,
-    because: &'static str,
-    next: &'static str,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused: {} ({})\nnext: {}", self.because, self.refused, self.next)
-    }
-}
-
-/// Says why, and returns the exit status of a refusal.
-pub(super) fn refused(refusal: TokenRefusal, format: OutputFormat) -> anyhow::Result<ExitStatus> {
-    const STATUS: &str = "pii-vault key-rotation status shows how far it is";
-    let (refused, because, next) = match refusal {
-        TokenRefusal::Unfinished => ("unfinished_rotation", "another rotation of the token key is not done", STATUS),
-        TokenRefusal::SlotInUse => (
-            "slot_in_use",
-            "rows have tokens in the slot of the next key",
-            "finish the rotation that left them there: pii-vault key-rotation token-key finish",
-        ),
-        TokenRefusal::KeysHeld => (
-            "keys_are_held",
-            "a transaction has held the token keys for some seconds",
-            "try again; pii-vault doctor names who holds them",
-        ),
-        TokenRefusal::Over => {
-            ("rotation_over", "somebody has finished the rotation meanwhile, or rolled it back", STATUS)
-        }
-        TokenRefusal::NotFilled => (
-            "not_filled",
-            "no rotation of the token key has filled its rows, and is not finished",
-            "pii-vault key-rotation token-key run fills them; key-rotation status shows how far it is",
-        ),
+/// Tells a refusal and returns its exit status; other errors go on.
+pub(super) fn not_done(error: CutOverError, format: OutputFormat) -> anyhow::Result<ExitStatus> {
+    let refusal = match error {
+        CutOverError::Refused(refusal) => refusal,
+        other => return Err(anyhow::Error::new(other).context("what is done stays done, run it again to go on")),
     };
-    let refused = Refused { refused, because, next };
-    match format {
-        OutputFormat::Human => output::complain(&refused.to_string()),
-        OutputFormat::Json => output::result(format, &"", &refused)?,
+    let status = match refusal {
+        Refusal::Mismatched(_) | Refusal::Groups(_) => ExitStatus::IntegrityBroken,
+        _ => ExitStatus::Refused,
+    };
+    Refused::from(refusal).tell(format)?;
+    Ok(status)
+}
+
+impl From<TokenRefusal> for Refused {
+    fn from(refusal: TokenRefusal) -> Self {
+        const STATUS: &str = "pii-vault key-rotation status shows how far it is";
+        let (refused, because, next) = match refusal {
+            TokenRefusal::Unfinished => {
+                ("unfinished_rotation", "another rotation of the token key is not done", STATUS)
+            }
+            TokenRefusal::SlotInUse => (
+                "slot_in_use",
+                "rows have tokens in the slot of the next key",
+                "finish the rotation that left them there: pii-vault key-rotation token-key finish",
+            ),
+            TokenRefusal::KeysHeld => (
+                "keys_are_held",
+                "a transaction has held the token keys for some seconds",
+                "try again; pii-vault doctor names who holds them",
+            ),
+            TokenRefusal::Over => {
+                ("rotation_over", "somebody has finished the rotation meanwhile, or rolled it back", STATUS)
+            }
+            TokenRefusal::NotFilled => (
+                "not_filled",
+                "no rotation of the token key has filled its rows, and is not finished",
+                "pii-vault key-rotation token-key run fills them; key-rotation status shows how far it is",
+            ),
+        };
+        Self::new(refused, because, next)
     }
-    Ok(ExitStatus::Refused)
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        const RUN: &str = "pii-vault key-rotation token-key run fills them";
+        let (refused, because, next) = match &refusal {
+            Refusal::NoJob => (
+                "no_rotation",
+                "no rotation of the token key is under way".to_owned(),
+                "pii-vault key-rotation token-key run begins one; key-rotation status shows those that are over",
+            ),
+            Refusal::Step { step, rolled_back } => elsewhere(*step, *rolled_back),
+            Refusal::NoReason => ("no_reason", "nothing says why".to_owned(), "--reason TEXT"),
+            Refusal::View => (
+                "view",
+                "this login may not replace the view public.user_logins".to_owned(),
+                "GRANT CREATE ON SCHEMA public and pii_vault_owner to it, or use the login that ran pii-vault init",
+            ),
+            Refusal::Unfilled(lacking) => {
+                ("not_filled", format!("{} rows lack tokens of the new key, and were not tried", lacking.rows), RUN)
+            }
+            Refusal::SetAside(lacking) => (
+                "set_aside",
+                format!("{} rows do not open, and have no tokens of the new key", lacking.rows),
+                "mend them and run with --retry; or give them tokens that keep them in their groups of duplicates, by \
+                 --accept-unopened; or roll the rotation back",
+            ),
+            Refusal::Unopened(rows) => (
+                "unopened",
+                format!("{rows} rows do not open, and have tokens that stand in"),
+                "--accept-unopened, as before; or roll the rotation back",
+            ),
+            Refusal::Mismatched(rows) => (
+                "token_mismatch",
+                format!("{rows} rows had old tokens that are not those of their values: they were tampered with"),
+                "find out who changed them: key-rotation status lists them; what they show from here on is right, so \
+                 --accept-mismatches goes on",
+            ),
+            Refusal::Groups(_) => (
+                "groups_differ",
+                "equal values have unequal tokens under one of the keys, or unequal ones equal".to_owned(),
+                "pii-vault key-rotation token-key verify lists the rows; roll the rotation back, and begin another",
+            ),
+            Refusal::Changed(change) => (
+                change.name(),
+                "somebody changed by hand what the rotation relies on: the job, the keys, the view or an index"
+                    .to_owned(),
+                "pii-vault key-rotation status; pii-vault doctor",
+            ),
+        };
+        let rows = match &refusal {
+            Refusal::Unfilled(lacking) | Refusal::SetAside(lacking) => named(lacking),
+            _ => Vec::new(),
+        };
+        Self::new(refused, because, next).naming(rows)
+    }
+}
+
+fn named(lacking: &Unfilled) -> Vec<RefusedRow> {
+    let row = |((day, id), why): &((Date, Uuid), Option<RotationFailure>)| RefusedRow {
+        create_date: day.to_string(),
+        event_id: id.to_string(),
+        why: why.map_or("not_tried", RotationFailure::name),
+    };
+    lacking.first.iter().map(row).collect()
+}
+
+fn elsewhere(step: RotationStep, rolled_back: bool) -> (&'static str, String, &'static str) {
+    match step {
+        RotationStep::Work => (
+            "not_filled",
+            "rows lack tokens of the new key still".to_owned(),
+            "pii-vault key-rotation token-key run fills them; rollback gives the new key up",
+        ),
+        RotationStep::Filled => (
+            "not_cut_over",
+            "analysts see the old tokens still".to_owned(),
+            "pii-vault key-rotation token-key cut-over shows the new ones; rollback gives the new key up",
+        ),
+        RotationStep::Emptying if rolled_back => (
+            "rolled_back",
+            "the rotation was rolled back".to_owned(),
+            "pii-vault key-rotation token-key rollback empties what is left of it",
+        ),
+        RotationStep::CutOver | RotationStep::Emptying | RotationStep::Done => (
+            "finished",
+            "the old key was given up already".to_owned(),
+            "pii-vault key-rotation token-key finish empties what is left of its slot",
+        ),
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::refused::refused;
+use super::refusal::not_done;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
@@ -44,7 +44,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let keys: Vec<_> = args.keys.into_iter().map(KeyId).collect();
     let retired = match cut_over::retire(&args.database.server()?, &keys, &args.reason, args.patience).await {
         Ok(retired) => retired,
-        Err(error) => return refused(error, format),
+        Err(error) => return not_done(error, format),
     };
     let done = |became: Retirement| matches!(became, Retirement::Retired | Retirement::RetiredBefore);
     let status = if retired.iter().all(|(_, became)| done(*became)) { ExitStatus::Done } else { ExitStatus::Refused };

@@ -1,5 +1,5 @@
 use super::emptying::{empty, tell};
-use super::refused::refused;
+use super::refusal::not_done;
 use crate::cli::config::{DatabaseArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
@@ -41,6 +41,6 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     match begun {
         Ok(job) => empty(&server, job, &args.pace, "rolled back", format).await,
         Err(CutOverError::Refused(Refusal::NoReason)) => usage("to roll back, say why: --reason TEXT"),
-        Err(error) => refused(error, format),
+        Err(error) => not_done(error, format),
     }
 }

@@ -1,12 +1,12 @@
 use anyhow::Context as _;
 use uuid::Uuid;
 
-use super::refusal::refused;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
 use crate::cli::output::OutputFormat;
+use crate::cli::refusal::Refused;
 use crate::db::rotation::tokens::{self, TokenRefusal};
 use crate::db::rotation::{Job, unfinished};
 use crate::db::{Fault, Pool, Role};
@@ -68,14 +68,14 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             match backfill::start(&pool, &wrapper, reason, patience).await {
                 // Another was as fast: both work on it.
                 Ok(Ok(_) | Err(TokenRefusal::Unfinished)) => {}
-                Ok(Err(refusal)) => return refused(refusal, format),
+                Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
                 Err(error) => return refused_or(error, "nothing has begun", format),
             }
             current(&pool).await?.context("the rotation is done, or rolled back, already")?
         }
     };
     if !matches!(job.step, RotationStep::Work | RotationStep::Filled) {
-        return refused(TokenRefusal::Unfinished, format);
+        return Refused::from(TokenRefusal::Unfinished).tell(format);
     }
     if args.retry {
         let why = args.reason.as_deref().unwrap_or("tried once more");
@@ -87,7 +87,9 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
     };
     match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
-        Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => refused(TokenRefusal::Over, format),
+        Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => {
+            Refused::from(TokenRefusal::Over).tell(format)
+        }
         ended => ended,
     }
 }

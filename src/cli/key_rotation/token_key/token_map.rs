@@ -7,13 +7,12 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::refusal::refused;
 use super::run::current;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::destination::Destination;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::refusal;
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::token_map::TokenPair;
 use crate::db::rotation::tokens::TokenRefusal;
@@ -91,12 +90,12 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     }
     let (seq, exported) = match result {
         Ok(Ok(done)) => done,
-        Ok(Err(refusal)) => return refused(refusal, format),
+        Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
         Err(error) => {
             // Standard output may have pairs already.
             let format = if destination.is_standard() { OutputFormat::Human } else { format };
             return match error.downcast_ref().and_then(RotationError::refusal) {
-                Some(why) => refusal::refused(why, format),
+                Some(why) => Refused::from(why).tell(format),
                 None => Err(error).context("the export is not whole"),
             };
         }

@@ -4,13 +4,13 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::refusal::refused;
 use super::run::current;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::tokens::TokenRefusal;
 use crate::domain::RotationStep;
@@ -55,14 +55,14 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let pool = args.database.server()?.pool(Role::Reseal, 2).await?;
-    let Some(job) = current(&pool).await? else { return refused(TokenRefusal::NotFilled, format) };
+    let Some(job) = current(&pool).await? else { return Refused::from(TokenRefusal::NotFilled).tell(format) };
     if !matches!(job.step, RotationStep::Filled | RotationStep::CutOver) {
-        return refused(TokenRefusal::NotFilled, format);
+        return Refused::from(TokenRefusal::NotFilled).tell(format);
     }
     let kms = Kms::for_job(&client::load().await, job.id, KmsKeys::from(args.kms));
     let found = match backfill::verify(&pool, kms, &job, args.sample, Patience(args.patience)).await {
         Ok(Ok(found)) => found,
-        Ok(Err(refusal)) => return refused(refusal, format),
+        Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
         Err(error) => return refused_or(error, "it is not known whether the tokens are right", format),
     };
     let shown = Shown::new(job.id, &found);
