@@ -112,16 +112,18 @@ impl Kms {
     /// the user agent, is `pv-receipt-` and the receipt. It is for unwrapping: a wrapped key names its KMS key.
     #[must_use]
     pub fn for_receipt(config: &aws_config::SdkConfig, receipt: Uuid) -> Self {
-        let mut config = aws_sdk_kms::config::Builder::from(config);
-        config.set_app_name(AppName::new(format!("pv-receipt-{receipt}")).ok());
-        Self::of(config, KmsKeys::default())
+        Self::under_name(config, format!("pv-receipt-{receipt}"), KmsKeys::default())
     }
 
     /// KMS for one rotation of the audit log, likewise under its name: `pv-job-` and the rotation.
     #[must_use]
     pub fn for_job(config: &aws_config::SdkConfig, job: Uuid, keys: KmsKeys) -> Self {
+        Self::under_name(config, format!("pv-job-{job}"), keys)
+    }
+
+    fn under_name(config: &aws_config::SdkConfig, name: String, keys: KmsKeys) -> Self {
         let mut config = aws_sdk_kms::config::Builder::from(config);
-        config.set_app_name(AppName::new(format!("pv-job-{job}")).ok());
+        config.set_app_name(AppName::new(name).ok());
         Self::of(config, keys)
     }
 

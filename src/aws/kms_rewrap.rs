@@ -1,13 +1,8 @@
 //! Wrapping a wrapped key anew, inside of KMS.
 
-use std::time::Duration;
-
-use aws_config::AppName;
-use aws_sdk_kms::config::timeout::TimeoutConfig;
 use aws_sdk_kms::primitives::Blob;
-use uuid::Uuid;
 
-use super::{AwsError, AwsFault, EncryptionContext, Kms, KmsKeys};
+use super::{AwsError, AwsFault, EncryptionContext, Kms};
 
 /// A key as KMS wrapped it anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,21 +29,6 @@ pub trait KeyRewrapper: Send + Sync + 'static {
         context: EncryptionContext,
         to: &str,
     ) -> impl Future<Output = Result<Rewrapped, AwsError>> + Send;
-}
-
-impl Kms {
-    /// KMS for one job of the audit log, under whose name its calls stand in CloudTrail: the app name, a part of the user
-    /// agent, is `pv-job-` and the job; `None`: for what is not recorded. It is for wrapping anew alone.
-    #[must_use]
-    pub fn for_rewrap(config: &aws_config::SdkConfig, job: Option<Uuid>) -> Self {
-        // A call that hangs must not outlast anybody's patience.
-        let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(10)).build();
-        let mut config = aws_sdk_kms::config::Builder::from(config).timeout_config(timeouts);
-        if let Some(name) = job.and_then(|job| AppName::new(format!("pv-job-{job}")).ok()) {
-            config = config.app_name(name);
-        }
-        Self { client: aws_sdk_kms::Client::from_conf(config.build()), keys: KmsKeys::default() }
-    }
 }
 
 impl KeyRewrapper for Kms {

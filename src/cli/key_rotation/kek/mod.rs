@@ -9,7 +9,7 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use super::pause;
-use crate::aws::{Kms, client};
+use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
 use crate::domain::{Purpose, RotationKind};
@@ -56,9 +56,13 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
     }
 }
 
-/// KMS under the name of a job.
+/// KMS under the name of a job, or under none for what is not recorded. `ReEncrypt` names its KMS keys each time.
 async fn kms(job: Option<Uuid>) -> Kms {
-    Kms::for_rewrap(&client::load().await, job)
+    let (config, keys) = (client::load().await, KmsKeys::default());
+    match job {
+        Some(job) => Kms::for_job(&config, job, keys),
+        None => Kms::new(&config, keys),
+    }
 }
 
 fn purpose(name: &str) -> Result<Purpose, &'static str> {
