@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::error::{CutOverError, Refusal};
 use super::fill::prove_filled;
 use super::index::index;
+use super::session::Session;
 use super::snapshot::await_older;
-use super::trying::Trying;
-use super::{Progress, TokenJob, unfinished};
-use crate::db::rotation::cut_over::{self, Comparison, SlotChange, holders, may_replace_view};
+use super::{Progress, TokenJob, VIEW_AND_KEYS, unfinished};
+use crate::db::rotation::cut_over::{self, Comparison, may_replace_view};
 use crate::db::{Connection, Role, Server};
 use crate::domain::RotationStep;
 
@@ -46,8 +46,9 @@ pub struct CutOver {
 /// [`CutOverError`].
 #[instrument(name = "cut-over", skip_all)]
 pub async fn cut_over(server: &Server, options: &Options, told: impl Fn(Progress)) -> Result<CutOver, CutOverError> {
-    let mut conn = server.connect(Role::Owner).await?;
-    let job = unfinished(&mut conn).await?;
+    let conn = &mut server.connect(Role::Owner).await?;
+    let mut session = Session { conn, patience: options.patience, told: &told };
+    let job = unfinished(session.conn).await?;
     let TokenJob { id, job: row, .. } = &job;
     let mut done =
         CutOver { job: *id, old_key: row.old_keys.first().copied(), new_key: row.new_key, compared: Vec::new() };
@@ -56,22 +57,25 @@ pub async fn cut_over(server: &Server, options: &Options, told: impl Fn(Progress
         RotationStep::CutOver => return Ok(done),
         step => return Err(Refusal::Step { step, rolled_back: row.rolled_back }.into()),
     }
-    if !may_replace_view(&mut conn).await? {
+    if !may_replace_view(session.conn).await? {
         return Err(Refusal::View.into());
     }
-    prove_filled(&mut conn, &job, options, &told).await?;
+    if options.accept_unopened {
+        cut_over::fill_unopened(session.conn, *id).await?;
+    }
+    prove_filled(&mut session, &job).await?;
     info!("every row has new tokens");
-    index(&mut conn, job.new_slot, options.patience, &told).await?;
+    index(&mut session, job.new_slot).await?;
     info!("the new tokens are indexed");
     told(Progress::Comparing);
     if options.accept_unopened {
-        cut_over::fill_unopened(&mut conn, *id).await?;
+        cut_over::fill_unopened(session.conn, *id).await?;
     }
-    done.compared = compare(&mut conn, &job, options).await?;
+    done.compared = compare(session.conn, &job, options).await?;
     info!("equal values are equal under both keys");
-    await_older(&mut conn, options.patience, &told).await?;
+    await_older(&mut session).await?;
     info!("nobody has an older snapshot");
-    show(&mut conn, &job, options, &done.compared, &told).await?;
+    show(&mut session, &job, options.reason.as_deref(), &done.compared).await?;
     Ok(done)
 }
 
@@ -91,12 +95,11 @@ async fn compare(conn: &mut Connection, job: &TokenJob, options: &Options) -> Re
     Ok(compared)
 }
 
-async fn show(
-    conn: &mut Connection,
+async fn show<T: Fn(Progress)>(
+    session: &mut Session<'_, T>,
     job: &TokenJob,
-    options: &Options,
+    reason: Option<&str>,
     compared: &[Comparison],
-    told: &impl Fn(Progress),
 ) -> Result<(), CutOverError> {
     let distinct: serde_json::Map<_, _> =
         compared.iter().map(|field| (field.field.clone(), json!(field.pairs))).collect();
@@ -108,18 +111,9 @@ async fn show(
         "unopened": first.map(|field| field.unopened),
     })
     .to_string();
-    let mut trying = Trying::new(options.patience);
-    loop {
-        let reason = options.reason.as_deref();
-        match cut_over::cut_over(conn, job.id, job.new_slot, reason, &details).await? {
-            SlotChange::Done => return Ok(()),
-            SlotChange::LockedOut => {}
-            other => return Err(Refusal::Changed(other).into()),
-        }
-        let holders = holders(conn, &["public.user_logins", "pii_vault.token_keys"]).await?;
-        if !trying.again().await {
-            return Err(CutOverError::InTheWay { what: "to replace the view user_logins", holders });
-        }
-        told(Progress::Waiting(holders));
-    }
+    session
+        .until_changed("to replace the view user_logins", VIEW_AND_KEYS, async |session| {
+            Ok(cut_over::cut_over(session.conn, job.id, job.new_slot, reason, &details).await?)
+        })
+        .await
 }

@@ -1,14 +1,11 @@
-use std::time::Duration;
-
 use tracing::info;
 use uuid::Uuid;
 
-use super::Progress;
-use super::error::{CutOverError, Refusal};
-use super::trying::Trying;
-use crate::db::Connection;
+use super::error::CutOverError;
+use super::session::Session;
+use super::{EVENTS, Progress};
 use crate::db::rotation::Range;
-use crate::db::rotation::cut_over::{self, SlotChange, holders};
+use crate::db::rotation::cut_over;
 use crate::key_rotation::{Hands, RotationError, Worker};
 
 /// Empties the slot that is out of use, for [`crate::key_rotation::run`] under the owner's role. Opens nothing.
@@ -23,26 +20,9 @@ impl Worker for Emptier {
 }
 
 /// Takes away the rule and the indexes that the slot had which is to be emptied.
-pub(super) async fn release(
-    conn: &mut Connection,
-    job: Uuid,
-    patience: Duration,
-    told: &impl Fn(Progress),
-) -> Result<(), CutOverError> {
-    let mut trying = Trying::new(patience);
-    loop {
-        match cut_over::release_slot(conn, job).await? {
-            SlotChange::Done => {
-                info!("the slot has no indexes any more");
-                return Ok(());
-            }
-            SlotChange::LockedOut => {}
-            other => return Err(Refusal::Changed(other).into()),
-        }
-        let holders = holders(conn, &["pii_vault.login_events"]).await?;
-        if !trying.again().await {
-            return Err(CutOverError::InTheWay { what: "to drop the indexes of the slot", holders });
-        }
-        told(Progress::Waiting(holders));
-    }
+pub(super) async fn release<T: Fn(Progress)>(session: &mut Session<'_, T>, job: Uuid) -> Result<(), CutOverError> {
+    let release = async |session: &mut Session<'_, T>| Ok(cut_over::release_slot(session.conn, job).await?);
+    session.until_changed("to drop the indexes of the slot", EVENTS, release).await?;
+    info!("the slot has no indexes any more");
+    Ok(())
 }

@@ -16,6 +16,12 @@ pub enum CutOverError {
     /// What is asked for is refused as things stand.
     #[error("refused")]
     Refused(Refusal),
+    /// Nothing says why it is to be rolled back.
+    #[error("nothing says why")]
+    NoReason,
+    /// A statement failed, most often as it waited for others for too long; nobody was in the way at the time of asking.
+    #[error(transparent)]
+    Unexplained(DbError),
     /// Others were in the way for all the time that there was.
     #[error("{}", InTheWay(what, holders))]
     InTheWay {
@@ -32,6 +38,20 @@ impl From<Refusal> for CutOverError {
     }
 }
 
+impl CutOverError {
+    /// Whether it may be done at another try.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::InTheWay { .. } | Self::Unexplained(_))
+    }
+
+    pub(super) fn holders(self) -> Vec<Holder> {
+        match self {
+            Self::InTheWay { holders, .. } => holders,
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Why.
 #[derive(Debug)]
 pub enum Refusal {
@@ -44,8 +64,6 @@ pub enum Refusal {
         /// Whether it is rolled back.
         rolled_back: bool,
     },
-    /// Nothing says why it is to be rolled back.
-    NoReason,
     /// The login cannot replace the view.
     View,
     /// Rows lack the new tokens, and nobody set them aside.

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::empty::release;
 use super::error::{CutOverError, Refusal};
-use super::trying::Trying;
-use super::{Progress, unfinished};
-use crate::db::rotation::cut_over::{self, SlotChange, holders};
+use super::session::Session;
+use super::{KEYS, Progress, unfinished};
+use crate::db::rotation::cut_over;
 use crate::db::{Role, Server};
 use crate::domain::RotationStep;
 
@@ -23,26 +23,18 @@ pub async fn finish(
     patience: Duration,
     told: impl Fn(Progress),
 ) -> Result<Uuid, CutOverError> {
-    let mut conn = server.connect(Role::Owner).await?;
-    let job = unfinished(&mut conn).await?;
+    let mut session = Session { conn: &mut server.connect(Role::Owner).await?, patience, told: &told };
+    let job = unfinished(session.conn).await?;
     let (step, rolled_back) = (job.job.step, job.job.rolled_back);
     if !matches!(step, RotationStep::CutOver | RotationStep::Emptying) || rolled_back {
         return Err(Refusal::Step { step, rolled_back }.into());
     }
-    let mut trying = Trying::new(patience);
-    loop {
-        match cut_over::finish(&mut conn, job.id, reason).await? {
-            SlotChange::Done => break,
-            SlotChange::LockedOut => {}
-            other => return Err(Refusal::Changed(other).into()),
-        }
-        let holders = holders(&mut conn, &["pii_vault.token_keys"]).await?;
-        if !trying.again().await {
-            return Err(CutOverError::InTheWay { what: "to take the old token key out of use", holders });
-        }
-        told(Progress::Waiting(holders));
-    }
+    session
+        .until_changed("to take the old token key out of use", KEYS, async |session| {
+            Ok(cut_over::finish(session.conn, job.id, reason).await?)
+        })
+        .await?;
     info!("the old key makes no tokens any more");
-    release(&mut conn, job.id, patience, &told).await?;
+    release(&mut session, job.id).await?;
     Ok(job.id)
 }

@@ -15,6 +15,7 @@ mod finish;
 mod index;
 mod retire;
 mod roll_back;
+mod session;
 mod snapshot;
 mod trying;
 
@@ -31,6 +32,11 @@ use crate::db::rotation::cut_over::Holder;
 use crate::db::rotation::{self, Job};
 use crate::db::{Connection, DbError};
 use crate::domain::{Purpose, RotationKind, TokenSlot};
+
+// What steps wait for locks on.
+const EVENTS: &[&str] = &["pii_vault.login_events"];
+const KEYS: &[&str] = &["pii_vault.token_keys"];
+const VIEW_AND_KEYS: &[&str] = &["public.user_logins", "pii_vault.token_keys"];
 
 /// How far it is, for who watches.
 #[derive(Clone, Debug)]

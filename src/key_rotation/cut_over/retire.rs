@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use super::KEYS;
 use super::error::CutOverError;
-use super::trying::Trying;
-use crate::db::rotation::cut_over::{self, Retirement, decrypt_only, holders};
+use super::session::Session;
+use crate::db::rotation::cut_over::{self, Retirement, decrypt_only};
 use crate::db::{Role, Server};
 use crate::domain::KeyId;
 
@@ -16,22 +17,15 @@ pub async fn retire(
     reason: &str,
     patience: Duration,
 ) -> Result<Vec<(KeyId, Retirement)>, CutOverError> {
-    let mut conn = server.connect(Role::Owner).await?;
-    let keys = if named.is_empty() { decrypt_only(&mut conn).await? } else { named.to_vec() };
+    let mut session = Session { conn: &mut server.connect(Role::Owner).await?, patience, told: &|_| () };
+    let keys = if named.is_empty() { decrypt_only(session.conn).await? } else { named.to_vec() };
     let mut retired = Vec::new();
     for key in keys {
-        let mut trying = Trying::new(patience);
-        let became = loop {
-            match cut_over::retire(&mut conn, key, reason).await? {
-                Retirement::LockedOut if trying.again().await => {}
-                Retirement::LockedOut => {
-                    let holders = holders(&mut conn, &["pii_vault.token_keys"]).await?;
-                    return Err(CutOverError::InTheWay { what: "to retire a token key", holders });
-                }
-                became => break became,
-            }
-        };
-        retired.push((key, became));
+        let became = session.until_done(async |session| match cut_over::retire(session.conn, key, reason).await? {
+            Retirement::LockedOut => Err(session.locked_out("to retire a token key", KEYS).await?),
+            became => Ok(became),
+        });
+        retired.push((key, became.await?));
     }
     Ok(retired)
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::emptying::tell;
 use super::refusal::not_done;
+use super::watched::watched;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::cli::progress;
 use crate::key_rotation::cut_over::{self, CutOver, Options};
 
 const EXAMPLES: &str = "\
@@ -64,10 +63,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         accept_unopened: args.accept_unopened,
         patience: args.patience,
     };
-    let line = progress::line();
-    let done = cut_over::cut_over(&server, &options, |progress| tell(line, &progress)).await;
-    line.finish_and_clear();
-    match done {
+    match watched(async |told| cut_over::cut_over(&server, &options, told).await).await {
         Ok(done) => {
             let shown = Shown::from(done);
             output::result(format, &shown, &shown)?;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ use crate::cli::progress;
 use crate::cli::signals::stop_on_signal;
 use crate::db::{Role, Server};
 use crate::domain::RotationStep;
-use crate::key_rotation::cut_over::{Emptier, Progress};
+use crate::key_rotation::cut_over::Emptier;
 use crate::key_rotation::{self, Ending};
 
 /// Empties the slot, with a bar, and says how it ended. `became` is what the rotation is then.
@@ -49,23 +48,6 @@ pub(super) async fn empty(
     let summary = Summary { job, ended, emptied: counts.changed, seconds: began.elapsed().as_secs_f64() };
     output::result(format, &summary, &summary)?;
     Ok(ExitStatus::Done)
-}
-
-/// Shows how far it is.
-pub(super) fn tell(line: &ProgressBar, progress: &Progress) {
-    match progress {
-        Progress::Verified(done, total) => line.set_message(format!("rows verified in {done} of {total} tables")),
-        Progress::Indexed(done, total) => line.set_message(format!("{done} of {total} indexes built")),
-        Progress::Comparing => line.set_message("comparing duplicates under both keys"),
-        Progress::Waiting(holders) => match holders.first() {
-            Some(first) => {
-                let pid = first.pid.map_or("prepared".to_owned(), |pid| format!("pid {pid}"));
-                line.set_message(format!("waiting for {} others: {pid}, {}, …", holders.len(), first.who));
-            }
-            None => line.set_message("waiting for others"),
-        },
-    }
-    line.tick();
 }
 
 #[derive(Serialize)]

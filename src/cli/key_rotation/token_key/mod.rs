@@ -9,6 +9,7 @@ mod rollback;
 mod run;
 mod token_map;
 mod verify;
+mod watched;
 
 use clap::Subcommand;
 

@@ -3,6 +3,7 @@
 use time::Date;
 use uuid::Uuid;
 
+use crate::cli::config::usage;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
 use crate::cli::refusal::{Refused, RefusedRow};
@@ -15,6 +16,7 @@ use crate::key_rotation::cut_over::{CutOverError, Refusal};
 pub(super) fn not_done(error: CutOverError, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let refusal = match error {
         CutOverError::Refused(refusal) => refusal,
+        CutOverError::NoReason => return usage("to roll back, say why: --reason TEXT"),
         other => return Err(anyhow::Error::new(other).context("what is done stays done, run it again to go on")),
     };
     let status = match refusal {
@@ -65,7 +67,6 @@ impl From<Refusal> for Refused {
                 "pii-vault key-rotation token-key run begins one; key-rotation status shows those that are over",
             ),
             Refusal::Step { step, rolled_back } => elsewhere(*step, *rolled_back),
-            Refusal::NoReason => ("no_reason", "nothing says why".to_owned(), "--reason TEXT"),
             Refusal::View => (
                 "view",
                 "this login may not replace the view public.user_logins".to_owned(),

@@ -1,11 +1,11 @@
-use super::emptying::{empty, tell};
+use super::emptying::empty;
 use super::refusal::not_done;
-use crate::cli::config::{DatabaseArgs, reason, usage};
+use super::watched::watched;
+use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::OutputFormat;
-use crate::cli::progress;
-use crate::key_rotation::cut_over::{self, CutOverError, Refusal};
+use crate::key_rotation::cut_over;
 
 const EXAMPLES: &str = "\
 Before `finish`, from wherever the rotation is. Analysts see the old tokens, as before or again, all
@@ -35,12 +35,9 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
-    let (line, patience) = (progress::line(), args.pace.options().patience);
-    let begun = cut_over::roll_back(&server, args.reason.as_deref(), patience, |progress| tell(line, &progress)).await;
-    line.finish_and_clear();
-    match begun {
+    let (reason, patience) = (args.reason.as_deref(), args.pace.options().patience);
+    match watched(async |told| cut_over::roll_back(&server, reason, patience, told).await).await {
         Ok(job) => empty(&server, job, &args.pace, "rolled back", format).await,
-        Err(CutOverError::Refused(Refusal::NoReason)) => usage("to roll back, say why: --reason TEXT"),
         Err(error) => not_done(error, format),
     }
 }
