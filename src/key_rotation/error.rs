@@ -1,6 +1,6 @@
 use crate::aws::AwsError;
 use crate::crypto::RandomnessError;
-use crate::db::rotation::rewrap::Wrapped;
+use crate::db::rotation::kek::Wrapped;
 use crate::db::{DbError, Fault};
 use crate::domain::{AccessRefusal, KeyId};
 use crate::keyring::KeyringError;

@@ -7,16 +7,15 @@
 //! open is listed, passed over, and stays as it is; memory holds a page for each worker.
 //! Not guaranteed: that a rotation ends by itself. Who runs it again goes on where it was.
 
-pub mod backfill;
-pub mod cut_over;
+pub mod data_key;
 mod error;
 mod failure;
+pub mod kek;
 mod pace;
-pub mod reseal;
-pub mod rewrap;
+mod plan;
 mod runner;
-mod sample;
+pub mod token_key;
 
 pub use error::RotationError;
+pub use plan::{SampleError, reseal_time, token_time};
 pub use runner::{Ending, Hands, Options, Worker, run};
-pub use sample::{SampleError, reseal_time, token_time};

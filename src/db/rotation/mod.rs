@@ -4,15 +4,11 @@
 //! own; the database refuses any other order, whoever asks. A claim moves the job's cursor, so that runners share the
 //! work; what a runner had in hand when it died is found by the next pass.
 
-pub mod cut_over;
-pub mod data_keys;
+pub mod data_key;
 mod job;
+pub mod kek;
 mod keys;
-pub mod reseal;
-pub mod rewrap;
-pub mod samples;
-pub mod token_map;
-pub mod tokens;
+pub mod token_key;
 mod told;
 
 use diesel::prelude::*;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::table::Table;
-use crate::db::rotation::data_keys::KeyRows;
+use crate::db::rotation::data_key::KeyRows;
 use crate::domain::KeyState;
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! `key-rotation data-key`.
 
 mod keys;
+mod plan;
 mod retire;
 mod run;
 mod set_aside;
@@ -8,7 +9,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use super::{pause, plan};
+use super::pause;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
 use crate::domain::{Purpose, RotationKind};
@@ -24,7 +25,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// How many keys and rows there are to do, and how long it would take
-    Plan(plan::data_key::Args),
+    Plan(plan::Args),
     /// Seal rows anew under fresh keys, so that nothing is left under old or leaked ones
     Run(Box<run::Args>),
     /// Make the runners of the rotation stop
@@ -40,7 +41,7 @@ pub(in crate::cli) enum Command {
 
 pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Plan(args) => plan::data_key::run(args, format).await,
+        Command::Plan(args) => plan::run(args, format).await,
         Command::Run(args) => run::run(*args, format).await,
         Command::Pause(args) => pause::run(RotationKind::DataKey, Purpose::Data, args, format).await,
         Command::Verify(args) => verify::run(*args, format).await,

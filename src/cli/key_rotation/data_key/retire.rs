@@ -9,7 +9,7 @@ use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::Role;
-use crate::db::rotation::data_keys::retire;
+use crate::db::rotation::data_key::retire;
 use crate::domain::KeyState;
 
 const EXAMPLES: &str = "\

@@ -12,7 +12,7 @@ use crate::db::rotation::{Job, unfinished};
 use crate::db::{Pool, Role, vault};
 use crate::domain::{AccessRefusal, Purpose, RotationKind};
 use crate::key_rotation::RotationError;
-use crate::key_rotation::reseal::{Reseal, start};
+use crate::key_rotation::data_key::{Reseal, start};
 use crate::keyring::KeyLimits;
 
 const EXAMPLES: &str = "\

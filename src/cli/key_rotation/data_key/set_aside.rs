@@ -8,7 +8,7 @@ use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::Role;
-use crate::db::rotation::data_keys::set_aside;
+use crate::db::rotation::data_key::set_aside;
 
 const EXAMPLES: &str = "\
 The rows that the rotation passed over, as they did not open, go from the events to the table

@@ -9,10 +9,10 @@ use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
-use crate::db::rotation::{all, data_keys};
+use crate::db::rotation::{all, data_key};
 use crate::db::{Role, vault};
 use crate::domain::RotationKind;
-use crate::key_rotation::reseal::{Verified, verify};
+use crate::key_rotation::data_key::{Verified, verify};
 
 const EXAMPLES: &str = "\
 Counts the rows under the keys that the rotation left. Then opens some rows that were sealed since,
@@ -57,7 +57,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         if args.job.is_some() && job.is_none() {
             anyhow::bail!("there is no such rotation of data keys; `pii-vault key-rotation status` lists them");
         }
-        (job, data_keys::count(&mut conn, job).await?, vault::id(&mut conn).await?)
+        (job, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?)
     };
     let verified = match job {
         Some(job) if args.sample > 0 => {

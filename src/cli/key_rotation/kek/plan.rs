@@ -10,7 +10,7 @@ use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::{Role, rotation, vault};
 use crate::domain::{KeyState, Purpose, RotationKind};
-use crate::key_rotation::rewrap::{Calls, target};
+use crate::key_rotation::kek::{Calls, target};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\

@@ -8,7 +8,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::Role;
-use crate::db::rotation::rewrap::{self, Retirement};
+use crate::db::rotation::kek::{self, Retirement};
 use crate::domain::Purpose;
 
 /// Tries for the lock on the keys, of 2 s each.
@@ -52,7 +52,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let mut conn = args.database.server()?.connect(Role::Rewrap).await?;
     let mut outcome = (Retirement::Busy, 0);
     for _ in 0..TRIES {
-        outcome = rewrap::retire(&mut conn, args.purpose, &args.kms_key, &args.reason).await?;
+        outcome = kek::retire(&mut conn, args.purpose, &args.kms_key, &args.reason).await?;
         if outcome.0 != Retirement::Busy {
             break;
         }

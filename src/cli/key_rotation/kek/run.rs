@@ -11,11 +11,11 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::{PaceArgs, drive, page};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
-use crate::db::rotation::rewrap::{self, Recorded};
+use crate::db::rotation::kek::{self, Recorded};
 use crate::db::{Connection, Role, rotation, vault};
 use crate::domain::{Purpose, RotationKind, VaultId};
 use crate::key_rotation::Options;
-use crate::key_rotation::rewrap::{Calls, Rewrap, target};
+use crate::key_rotation::kek::{Calls, Rewrap, target};
 use crate::patience::Patience;
 
 /// Without --rate. A ReEncrypt counts twice, and all of an account's calls together may be 10,000 a second in most
@@ -144,7 +144,7 @@ impl Asked {
 
     async fn begin(&self, conn: &mut Connection, reason: &str) -> anyhow::Result<Begun> {
         let Some(target) = self.target(conn).await? else { return Ok(Begun::Nothing { target: None }) };
-        Ok(match rewrap::record(conn, self.purpose, &target, self.newest, reason).await? {
+        Ok(match kek::record(conn, self.purpose, &target, self.newest, reason).await? {
             Recorded::Job(id) => Begun::Job { id, target },
             Recorded::Nothing => Begun::Nothing { target: Some(target) },
             Recorded::Refused(refusal) => Begun::Refused(self.refused(refusal, &target)),
@@ -156,16 +156,16 @@ impl Asked {
         Ok(target(conn, &calls, &self.to).await?)
     }
 
-    fn refused(&self, refusal: rewrap::Refusal, target: &str) -> Refused {
+    fn refused(&self, refusal: kek::Refusal, target: &str) -> Refused {
         let purpose = self.purpose.name();
         match refusal {
-            rewrap::Refusal::Unfinished => unfinished(None),
-            rewrap::Refusal::Retired => Refused::new(
+            kek::Refusal::Unfinished => unfinished(None),
+            kek::Refusal::Retired => Refused::new(
                 "kms_key_retired",
                 format!("{target} is retired for {purpose} keys"),
                 "name another KMS key by --to, or make a new one",
             ),
-            rewrap::Refusal::OtherPurpose => Refused::new(
+            kek::Refusal::OtherPurpose => Refused::new(
                 "kms_key_of_another_purpose",
                 format!(
                     "{target} wraps keys of another purpose, and who may unwrap those could then unwrap {purpose} keys"

@@ -11,7 +11,7 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::{Role, vault};
 use crate::domain::Purpose;
-use crate::key_rotation::rewrap::{Calls, Verified, target, verify};
+use crate::key_rotation::kek::{Calls, Verified, target, verify};
 use crate::patience::Patience;
 
 const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();

@@ -8,7 +8,7 @@ use crate::db::{Connection, DbError, rotation};
 use crate::key_rotation::Options;
 
 /// Synthetic rows that this process is measured on.
-pub(super) const SYNTHETIC: u32 = 2000;
+pub(in crate::cli::key_rotation) const SYNTHETIC: u32 = 2000;
 /// Stored rows that the database is measured on.
 const STORED: i32 = 500;
 
@@ -25,7 +25,10 @@ pub(in crate::cli::key_rotation) struct Sample {
 
 impl Sample {
     /// Measures the database, beside what the process was measured at.
-    pub(super) async fn measure(conn: &mut Connection, process: Duration) -> Result<Self, DbError> {
+    pub(in crate::cli::key_rotation) async fn measure(
+        conn: &mut Connection,
+        process: Duration,
+    ) -> Result<Self, DbError> {
         // The first reads what the second finds in memory, as a page does that was claimed before.
         rotation::sample(conn, STORED).await?;
         let (rows, took) = rotation::sample(conn, STORED).await?;
@@ -39,14 +42,14 @@ impl Sample {
     }
 
     /// So many rows, by workers that share the cores and write side by side, no faster than the rate.
-    pub(super) fn seconds(&self, rows: i64, pace: &Pace) -> f64 {
+    pub(in crate::cli::key_rotation) fn seconds(&self, rows: i64, pace: &Pace) -> f64 {
         let at_once = share(pace.workers.min(pace.cores));
         let process = self.process_seconds_per_row / at_once;
         pace.bounded(rows, process + self.database_seconds(pace))
     }
 
     /// The same where the process does nothing but wait for the database.
-    pub(super) fn database_seconds_of(&self, rows: i64, pace: &Pace) -> f64 {
+    pub(in crate::cli::key_rotation) fn database_seconds_of(&self, rows: i64, pace: &Pace) -> f64 {
         pace.bounded(rows, self.database_seconds(pace))
     }
 
@@ -65,7 +68,7 @@ pub(in crate::cli::key_rotation) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn of(options: Options) -> Self {
+    pub(in crate::cli::key_rotation) fn of(options: Options) -> Self {
         Self {
             batch: options.batch,
             workers: options.workers,
@@ -75,7 +78,7 @@ impl Pace {
     }
 
     /// In words.
-    pub(super) fn told(&self) -> String {
+    pub(in crate::cli::key_rotation) fn told(&self) -> String {
         let rate = self.rate_per_second.map(|rate| format!(", at most {rate}/s")).unwrap_or_default();
         format!("{} workers on {} cores, {} rows in a transaction{rate}", self.workers, self.cores, self.batch)
     }

@@ -9,7 +9,7 @@ use super::watched::watched;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::key_rotation::cut_over::{self, CutOver, Options};
+use crate::key_rotation::token_key::{self, CutOver, CutOverOptions};
 
 const EXAMPLES: &str = "\
 After `run` has filled all rows. Views, statements and grants on user_logins stay as they are; equal
@@ -57,13 +57,13 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
-    let options = Options {
+    let options = CutOverOptions {
         reason: args.reason,
         accept_mismatches: args.accept_mismatches,
         accept_unopened: args.accept_unopened,
         patience: args.patience,
     };
-    match watched(async |told| cut_over::cut_over(&server, &options, told).await).await {
+    match watched(async |told| token_key::cut_over(&server, &options, told).await).await {
         Ok(done) => {
             let shown = Shown::from(done);
             output::result(format, &shown, &shown)?;

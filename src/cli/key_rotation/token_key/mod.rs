@@ -1,8 +1,9 @@
 //! `key-rotation token-key`.
 
 mod cut_over;
-mod emptying;
+mod empty;
 mod finish;
+mod plan;
 mod refusal;
 mod retire;
 mod rollback;
@@ -14,7 +15,7 @@ mod watched;
 use clap::Subcommand;
 
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::{pause, plan};
+use crate::cli::key_rotation::pause;
 use crate::cli::output::OutputFormat;
 use crate::domain::{Purpose, RotationKind};
 
@@ -30,7 +31,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// How many rows there are to do, and how long it would take
-    Plan(plan::token_key::Args),
+    Plan(plan::Args),
     /// Make the next token key, and give every row its tokens beside the old ones
     Run(run::Args),
     /// Make the runners of the rotation stop
@@ -52,7 +53,7 @@ pub(in crate::cli) enum Command {
 
 pub(in crate::cli) async fn run(command: Command, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Plan(args) => plan::token_key::run(args, format).await,
+        Command::Plan(args) => plan::run(args, format).await,
         Command::Pause(args) => pause::run(RotationKind::TokenKey, Purpose::Token, args, format).await,
         Command::Run(args) => run::run(args, format).await,
         Command::TokenMap(args) => token_map::run(args, format).await,

@@ -7,10 +7,10 @@ use crate::cli::config::usage;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
 use crate::cli::refusal::{Refused, RefusedRow};
-use crate::db::rotation::cut_over::Unfilled;
-use crate::db::rotation::tokens::TokenRefusal;
+use crate::db::rotation::token_key::TokenRefusal;
+use crate::db::rotation::token_key::cut_over::Unfilled;
 use crate::domain::{RotationFailure, RotationStep};
-use crate::key_rotation::cut_over::{CutOverError, Refusal};
+use crate::key_rotation::token_key::{CutOverError, Refusal};
 
 /// Tells a refusal and returns its exit status; other errors go on.
 pub(super) fn not_done(error: CutOverError, format: OutputFormat) -> anyhow::Result<ExitStatus> {

@@ -8,9 +8,9 @@ use super::refusal::not_done;
 use crate::cli::config::{DatabaseArgs, duration, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::db::rotation::cut_over::Retirement;
+use crate::db::rotation::token_key::Retirement;
 use crate::domain::KeyId;
-use crate::key_rotation::cut_over;
+use crate::key_rotation::token_key;
 
 const EXAMPLES: &str = "\
 A retired key is used for nothing, whatever comes; its wrapped form stays, as a record. Refused
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let keys: Vec<_> = args.keys.into_iter().map(KeyId).collect();
-    let retired = match cut_over::retire(&args.database.server()?, &keys, &args.reason, args.patience).await {
+    let retired = match token_key::retire(&args.database.server()?, &keys, &args.reason, args.patience).await {
         Ok(retired) => retired,
         Err(error) => return not_done(error, format),
     };

@@ -1,11 +1,11 @@
-use super::emptying::empty;
+use super::empty::empty;
 use super::refusal::not_done;
 use super::watched::watched;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::OutputFormat;
-use crate::key_rotation::cut_over;
+use crate::key_rotation::token_key;
 
 const EXAMPLES: &str = "\
 Before `finish`, from wherever the rotation is. Analysts see the old tokens, as before or again, all
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Args {
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
     let (reason, patience) = (args.reason.as_deref(), args.pace.options().patience);
-    match watched(async |told| cut_over::roll_back(&server, reason, patience, told).await).await {
+    match watched(async |told| token_key::roll_back(&server, reason, patience, told).await).await {
         Ok(job) => empty(&server, job, &args.pace, "rolled back", format).await,
         Err(error) => not_done(error, format),
     }

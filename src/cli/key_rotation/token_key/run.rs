@@ -7,12 +7,12 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
 use crate::cli::output::OutputFormat;
 use crate::cli::refusal::Refused;
-use crate::db::rotation::tokens::{self, TokenRefusal};
+use crate::db::rotation::token_key::{TokenRefusal, retry};
 use crate::db::rotation::{Job, unfinished};
 use crate::db::{Fault, Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 use crate::key_rotation::RotationError;
-use crate::key_rotation::backfill::{self, Backfill};
+use crate::key_rotation::token_key::{self, Backfill};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
@@ -65,7 +65,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
             let wrapper = Kms::new(&config, keys.clone());
             let patience = Patience(args.pace.options().patience);
-            match backfill::start(&pool, &wrapper, reason, patience).await {
+            match token_key::start(&pool, &wrapper, reason, patience).await {
                 // Another was as fast: both work on it.
                 Ok(Ok(_) | Err(TokenRefusal::Unfinished)) => {}
                 Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
@@ -79,7 +79,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     }
     if args.retry {
         let why = args.reason.as_deref().unwrap_or("tried once more");
-        tokens::retry(&mut *pool.get().await?, job.id, why).await?;
+        retry(&mut *pool.get().await?, job.id, why).await?;
     }
     let patience = Patience(args.pace.options().patience);
     let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, patience).await {

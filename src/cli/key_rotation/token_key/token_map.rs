@@ -14,11 +14,11 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::Role;
-use crate::db::rotation::token_map::TokenPair;
-use crate::db::rotation::tokens::TokenRefusal;
+use crate::db::rotation::token_key::TokenRefusal;
+use crate::db::rotation::token_key::token_map::TokenPair;
 use crate::domain::Field;
 use crate::key_rotation::RotationError;
-use crate::key_rotation::backfill::TokenMap;
+use crate::key_rotation::token_key::TokenMap;
 
 const EXAMPLES: &str = "\
 For who stored tokens elsewhere: each old token with the new one of the same value, once, of a

@@ -12,9 +12,9 @@ use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::Role;
-use crate::db::rotation::tokens::TokenRefusal;
+use crate::db::rotation::token_key::TokenRefusal;
 use crate::domain::RotationStep;
-use crate::key_rotation::backfill::{self, Verification};
+use crate::key_rotation::token_key::{self, Verification};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
@@ -60,7 +60,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         return Refused::from(TokenRefusal::NotFilled).tell(format);
     }
     let kms = Kms::for_job(&client::load().await, job.id, KmsKeys::from(args.kms));
-    let found = match backfill::verify(&pool, kms, &job, args.sample, Patience(args.patience)).await {
+    let found = match token_key::verify(&pool, kms, &job, args.sample, Patience(args.patience)).await {
         Ok(Ok(found)) => found,
         Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
         Err(error) => return refused_or(error, "it is not known whether the tokens are right", format),

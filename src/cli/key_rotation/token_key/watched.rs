@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 
 use crate::cli::progress;
-use crate::key_rotation::cut_over::Progress;
+use crate::key_rotation::token_key::Progress;
 
 /// Shows how far `step` is, for as long as it takes.
 pub(super) async fn watched<R>(step: impl AsyncFnOnce(&dyn Fn(Progress)) -> R) -> R {

@@ -1,0 +1,276 @@
+//! Rotations of kind `kek`: wrapped keys, and what wraps them.
+//!
+//! [`record`] → [`super::arm`] → [`super::claim`] → [`fetch`] → [`store`] and [`super::settle`], the latter two in one
+//! transaction. [`retire`] ends the use of a KMS key that is left.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Date as SqlDate, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
+};
+use diesel_async::RunQueryDsl;
+use time::{Date, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::db::committed::committed;
+use crate::db::enums::{sql, sql_enum};
+use crate::db::error::word;
+use crate::db::rotation::{Position, Range};
+use crate::db::{Connection, DbError};
+use crate::domain::{KeyId, Purpose};
+
+/// What became of asking for a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is recorded, or somebody else had recorded it, and it is not finished.
+    Job(Uuid),
+    /// Nothing is left to do.
+    Nothing,
+    /// It is not recorded.
+    Refused(Refusal),
+}
+
+/// Why a rotation is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// One to another KMS key, or not to the newest material, is not finished.
+    Unfinished,
+    /// The KMS key is retired for this purpose.
+    Retired,
+    /// The KMS key wraps keys of another purpose, and none of this one.
+    OtherPurpose,
+}
+
+/// A wrapped key, as KMS is given it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrapped {
+    /// When it was made (UTC), and its id.
+    pub position: Position,
+    /// The KMS ciphertext blob.
+    pub wrapped_key: Vec<u8>,
+    /// ARN of the KMS key that wraps it.
+    pub kms_key: String,
+}
+
+/// A key that KMS wrapped anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The key.
+    pub id: KeyId,
+    /// The blob that KMS was given.
+    pub old: Vec<u8>,
+    /// The blob that it returned.
+    pub new: Vec<u8>,
+    /// ARN of the KMS key that wraps it now.
+    pub kms_key: String,
+}
+
+/// A KMS key, and what it wraps of a purpose; keys that are retired do not count.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub struct Wrapping {
+    /// Its ARN.
+    #[diesel(sql_type = Text)]
+    pub kms_key: String,
+    /// How many keys.
+    #[diesel(sql_type = BigInt)]
+    pub key_count: i64,
+    /// When it wrapped the one that it wrapped the longest ago.
+    #[diesel(sql_type = Timestamptz)]
+    pub wrapped_first: OffsetDateTime,
+}
+
+/// What became of retiring a KMS key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It may wrap no key of the purpose any more.
+    Retired,
+    /// Nor could it before.
+    AlreadyRetired,
+    /// It never wrapped one.
+    Unknown,
+    /// It wraps some that are not retired.
+    InUse,
+    /// A rotation to it is not finished.
+    RotationUnfinished,
+    /// Other transactions had the keys in hand for too long.
+    Busy,
+}
+
+impl Wrapped {
+    /// Which key.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        KeyId(self.position.1)
+    }
+}
+
+impl Retirement {
+    const ALL: [Self; 6] =
+        [Self::Retired, Self::AlreadyRetired, Self::Unknown, Self::InUse, Self::RotationUnfinished, Self::Busy];
+
+    /// The word in SQL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retired => "retired",
+            Self::AlreadyRetired => "already_retired",
+            Self::Unknown => "unknown",
+            Self::InUse => "in_use",
+            Self::RotationUnfinished => "rotation_unfinished",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+sql_enum!(Retirement = KmsKeyRetirement, RetirementProxy, Retirement::name);
+
+/// Records that the keys of `purpose` are to be wrapped by the KMS key `target` (ARN); `newest`: those that it wraps
+/// already as well. Committed when it returns.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn record(
+    conn: &mut Connection,
+    purpose: Purpose,
+    target: &str,
+    newest: bool,
+    reason: &str,
+) -> Result<Recorded, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        job: Option<Uuid>,
+    }
+    let recorded = sql_query("SELECT pii_vault.record_rewrap($1, $2, $3, $4) AS job")
+        .bind::<sql::KeyPurpose, _>(purpose)
+        .bind::<Text, _>(target)
+        .bind::<Bool, _>(newest)
+        .bind::<Text, _>(reason)
+        .load(conn)
+        .await
+        .and_then(committed);
+    match recorded {
+        Ok(Row { job: Some(job) }) => Ok(Recorded::Job(job)),
+        Ok(Row { job: None }) => Ok(Recorded::Nothing),
+        Err(error) => match word(&error) {
+            Some("rotation_unfinished") => Ok(Recorded::Refused(Refusal::Unfinished)),
+            Some("kms_key_retired") => Ok(Recorded::Refused(Refusal::Retired)),
+            Some("kms_key_of_another_purpose") => Ok(Recorded::Refused(Refusal::OtherPurpose)),
+            _ => Err(DbError::during("recording a rotation")(error)),
+        },
+    }
+}
+
+/// The keys of a claimed page that are left; those that were found wanting are not among them.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn fetch(conn: &mut Connection, job: Uuid, range: Range) -> Result<Vec<Wrapped>, DbError> {
+    let (after_day, after_id) = range.after.unzip();
+    let rows: Vec<WrappedRow> = sql_query("SELECT * FROM pii_vault.fetch_rewrap($1, $2, $3, $4, $5)")
+        .bind::<SqlUuid, _>(job)
+        .bind::<Nullable<SqlDate>, _>(after_day)
+        .bind::<Nullable<SqlUuid>, _>(after_id)
+        .bind::<SqlDate, _>(range.through.0)
+        .bind::<SqlUuid, _>(range.through.1)
+        .load(conn)
+        .await
+        .map_err(DbError::during("fetching wrapped keys"))?;
+    Ok(rows.into_iter().map(Wrapped::from).collect())
+}
+
+/// Stores keys that KMS wrapped anew, where they are still wrapped as they were; returns how many. Call it before
+/// [`super::settle`], in its transaction.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn store(conn: &mut Connection, job: Uuid, keys: &[Changed]) -> Result<u64, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        changed: i64,
+    }
+    let row: Row = sql_query("SELECT pii_vault.store_rewrap($1, $2, $3, $4, $5) AS changed")
+        .bind::<SqlUuid, _>(job)
+        .bind::<Array<SqlUuid>, _>(keys.iter().map(|key| key.id.0).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(keys.iter().map(|key| key.old.as_slice()).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(keys.iter().map(|key| key.new.as_slice()).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(keys.iter().map(|key| key.kms_key.as_str()).collect::<Vec<_>>())
+        .get_result(conn)
+        .await
+        .map_err(DbError::during("storing wrapped keys"))?;
+    Ok(row.changed.unsigned_abs())
+}
+
+/// Wrapped keys of a purpose, chosen at random; 10,000 at most.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn sample(conn: &mut Connection, purpose: Purpose, most: i32) -> Result<Vec<Wrapped>, DbError> {
+    let rows: Vec<WrappedRow> = sql_query("SELECT * FROM pii_vault.sample_wrapped_keys($1, $2)")
+        .bind::<sql::KeyPurpose, _>(purpose)
+        .bind::<Integer, _>(most)
+        .load(conn)
+        .await
+        .map_err(DbError::during("sampling wrapped keys"))?;
+    Ok(rows.into_iter().map(Wrapped::from).collect())
+}
+
+/// What wraps the keys of a purpose.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn wrapping(conn: &mut Connection, purpose: Purpose) -> Result<Vec<Wrapping>, DbError> {
+    sql_query("SELECT kms_key, key_count, wrapped_first FROM pii_vault.wrapping_kms_keys($1)")
+        .bind::<sql::KeyPurpose, _>(purpose)
+        .load(conn)
+        .await
+        .map_err(DbError::during("counting wrapped keys"))
+}
+
+/// Retires a KMS key (ARN) for a purpose: no key that it wraps is stored from then on. With the number of keys that it
+/// wraps. Waits 2 s at most for transactions that have keys in hand.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn retire(
+    conn: &mut Connection,
+    purpose: Purpose,
+    kms_key: &str,
+    reason: &str,
+) -> Result<(Retirement, i64), DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = sql::KmsKeyRetirement)]
+        outcome: Retirement,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        key_count: Option<i64>,
+    }
+    let row: Row = sql_query("SELECT outcome, key_count FROM pii_vault.retire_kms_key($1, $2, $3)")
+        .bind::<sql::KeyPurpose, _>(purpose)
+        .bind::<Text, _>(kms_key)
+        .bind::<Text, _>(reason)
+        .load(conn)
+        .await
+        .and_then(committed)
+        .map_err(DbError::during("retiring a KMS key"))?;
+    Ok((row.outcome, row.key_count.unwrap_or_default()))
+}
+
+#[derive(QueryableByName)]
+struct WrappedRow {
+    #[diesel(sql_type = SqlDate)]
+    key_day: Date,
+    #[diesel(sql_type = SqlUuid)]
+    key_id: Uuid,
+    #[diesel(sql_type = Binary)]
+    wrapped_key: Vec<u8>,
+    #[diesel(sql_type = Text)]
+    kms_key: String,
+}
+
+impl From<WrappedRow> for Wrapped {
+    fn from(row: WrappedRow) -> Self {
+        Self { position: (row.key_day, row.key_id), wrapped_key: row.wrapped_key, kms_key: row.kms_key }
+    }
+}

@@ -1,0 +1,152 @@
+//! Data keys: rows are opened and sealed anew under fresh keys. Their tokens stay as they are.
+
+mod open;
+mod verify;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use diesel_async::AsyncConnection as _;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tracing::warn;
+use uuid::Uuid;
+
+pub use verify::{Verified, Wrong, verify};
+
+use super::error::RotationError;
+use super::failure;
+use super::runner::{Hands, Worker};
+use crate::aws::KeyWrapper;
+use crate::db::hold::Hold;
+use crate::db::rotation::{self, Range, data_key};
+use crate::db::sealing_keys::Seals;
+use crate::db::{DbError, Fault, Pool};
+use crate::domain::{Purpose, RotationKind, VaultId};
+use crate::keyring::{KeyLimits, Openers, SealingKeys, StepKey};
+use crate::patience::Patience;
+use open::{Page, by_key, reopen};
+
+/// Data keys that each worker keeps unwrapped, some 2 MiB each at most. Where more processes than this sealed at a time,
+/// KMS is asked for a key more than once.
+const KEYS: usize = 32;
+
+/// Seals the rows of a page anew.
+pub struct Reseal<W> {
+    vault: VaultId,
+    wrapper: Arc<W>,
+    /// For each worker that is not at work.
+    openers: Mutex<Vec<Openers<W>>>,
+    sealing: Arc<SealingKeys<W>>,
+}
+
+/// Records a rotation of data keys, or finds the one that somebody else has just recorded. `None`: there is nothing to
+/// do. See [`data_key::record`].
+///
+/// # Errors
+/// [`RotationError`].
+pub async fn start(
+    pool: &Pool,
+    keys: &[Uuid],
+    max_age: Option<Duration>,
+    reason: &str,
+    patience: Duration,
+) -> Result<Option<Uuid>, RotationError> {
+    let record = || async {
+        let mut conn = pool.get().await?;
+        match data_key::record(&mut conn, keys, max_age, reason).await {
+            // Or recorded by ourselves, and the answer was lost.
+            Err(error) if error.fault() == Fault::Constraint => {
+                let under_way = rotation::unfinished(&mut conn, RotationKind::DataKey, Purpose::Data).await?;
+                under_way.map(|job| Some(job.id)).ok_or(error.into())
+            }
+            recorded => Ok(recorded?),
+        }
+    };
+    Patience(patience).wait_out(RotationError::may_pass, || (), record).await
+}
+
+impl<W: KeyWrapper> Reseal<W> {
+    /// No key yet: the first page brings the old ones, and makes the new one.
+    pub fn new(pool: Pool, wrapper: W, vault: VaultId, limits: KeyLimits) -> Self {
+        let wrapper = Arc::new(wrapper);
+        let sealing = Arc::new(SealingKeys::new(pool, wrapper.clone(), vault, Seals::Values, limits));
+        // While a run waits, the key moves on all the same.
+        let waiting = Arc::downgrade(&sealing);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                let Some(sealing) = waiting.upgrade() else { break };
+                sealing.advance().await;
+            }
+        });
+        Self { vault, wrapper, openers: Mutex::default(), sealing }
+    }
+
+    /// On a thread of its own: it is all CPU but for a key that is unwrapped now and then.
+    async fn reseal(&self, rows: Vec<data_key::SealedEvent>) -> Result<Page, RotationError> {
+        let values = u64::try_from(rows.len() * 2).unwrap_or(u64::MAX);
+        // Before anything is opened: where KMS is not to be had, no row passes for broken.
+        let new = self.sealing.take(values).await?;
+        let kept = self.openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (vault, runtime) = (self.vault, Handle::current());
+        let mut openers = kept.unwrap_or_else(|| Openers::new(self.wrapper.clone(), vault, Seals::Values, KEYS));
+        let resealing = spawn_blocking(move || {
+            let page = runtime.block_on(reseal_under(&mut openers, vault, &new, rows));
+            (openers, page)
+        });
+        let (openers, page) = resealing.await.map_err(|_| RotationError::Task)?;
+        self.openers.lock().unwrap_or_else(PoisonError::into_inner).push(openers);
+        page
+    }
+
+    /// Rows and what became of the page in one transaction.
+    async fn commit(&self, hands: &Hands, page: &Page) -> Result<(), RotationError> {
+        let mut conn = hands.pool.get().await?;
+        let hold = conn.transaction(async |conn| {
+            let (hold, stored) = match page.rows.as_slice() {
+                [] => (Hold::Held, 0),
+                rows => data_key::store(conn, hands.job, page.key, rows).await?,
+            };
+            if hold == Hold::Held {
+                rotation::settle(conn, hands.job, hands.runner, stored, &page.failed).await?;
+            }
+            Ok::<_, DbError>(hold)
+        });
+        match hold.await? {
+            Hold::Held => Ok(()),
+            refused => {
+                warn!(?refused, "the new data key went out of use");
+                self.sealing.forget(page.key).await;
+                Err(RotationError::KeysChanged)
+            }
+        }
+    }
+}
+
+/// Opens rows and seals them under `new`.
+async fn reseal_under<W: KeyWrapper>(
+    openers: &mut Openers<W>,
+    vault: VaultId,
+    new: &StepKey,
+    rows: Vec<data_key::SealedEvent>,
+) -> Result<Page, RotationError> {
+    let mut page = Page::under(new.id);
+    for (key, rows) in by_key(rows) {
+        let mut opener = failure::opener(openers, key.as_ref()).await?;
+        page.extend(rows.iter().map(|row| reopen(vault, &mut opener, new, row)).collect::<Result<_, _>>()?);
+    }
+    page.sort();
+    Ok(page)
+}
+
+impl<W: KeyWrapper> Worker for Reseal<W> {
+    async fn work(&self, hands: &Hands, range: Range) -> Result<(), RotationError> {
+        let rows = data_key::fetch(&mut *hands.pool.get().await?, hands.job, range).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let page = self.reseal(rows).await?;
+        self.commit(hands, &page).await
+    }
+}

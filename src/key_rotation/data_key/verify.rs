@@ -1,0 +1,103 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use time::Date;
+use uuid::Uuid;
+
+use super::open::open;
+use super::{KEYS, RotationError};
+use crate::aws::KeyWrapper;
+use crate::db::Pool;
+use crate::db::rotation::data_key::sample::{self, SampledEvent, StoredTokens};
+use crate::db::sealing_keys::Seals;
+use crate::domain::{ClientIp, DeviceId, EventId, RotationFailure, VaultId};
+use crate::key_rotation::failure;
+use crate::keyring::{Openers, TokenKeys};
+use crate::patience::Patience;
+
+/// What a sample of rows under new keys proved.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Rows that opened, and have the tokens of their values.
+    pub good: u64,
+    /// Those that do not.
+    pub wrong: Vec<Wrong>,
+}
+
+/// A row that did not open, or whose tokens are not those of its values.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrong {
+    /// UTC day of the event.
+    pub create_date: Date,
+    /// The event.
+    pub event: EventId,
+    /// Why.
+    pub why: RotationFailure,
+}
+
+/// Opens up to `most` rows at random that are under keys made since `job` was recorded, and compares their tokens.
+/// What is opened is recorded first.
+///
+/// # Errors
+/// [`RotationError`].
+pub async fn verify<W: KeyWrapper>(
+    pool: &Pool,
+    wrapper: W,
+    vault: VaultId,
+    job: Uuid,
+    most: i32,
+    patience: Duration,
+) -> Result<Verified, RotationError> {
+    let patience = Patience(patience);
+    let may_pass = RotationError::may_pass;
+    let record = || async { Ok(sample::record(&mut *pool.get().await?, job, most).await?) };
+    let Some(sample) = patience.wait_out(may_pass, || (), record).await? else { return Ok(Verified::default()) };
+    let arm = || async { Ok(sample::arm(&mut *pool.get().await?, sample).await?) };
+    patience.wait_out(may_pass, || (), arm).await?;
+    let fetch = || async { Ok::<_, RotationError>(sample::fetch(&mut *pool.get().await?, sample).await?) };
+    let mut rows = patience.wait_out(may_pass, || (), fetch).await?;
+    rows.sort_unstable_by_key(|row| row.event.key_id);
+
+    let wrapper = Arc::new(wrapper);
+    let load = || async { Ok::<_, RotationError>(TokenKeys::load(&mut *pool.get().await?, &*wrapper, vault).await?) };
+    let token_keys = patience.wait_out(may_pass, || (), load).await?;
+    let openers = tokio::sync::Mutex::new(Openers::new(wrapper, vault, Seals::Values, KEYS));
+    let mut verified = Verified::default();
+    for row in &rows {
+        let check = || async { look(&mut *openers.lock().await, vault, &token_keys, row).await };
+        match patience.wait_out(may_pass, || (), check).await? {
+            Ok(()) => verified.good += 1,
+            Err(why) => {
+                let (create_date, event) = (row.event.create_date, row.event.event);
+                verified.wrong.push(Wrong { create_date, event, why });
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// A few rows: they are opened where they are.
+async fn look<W: KeyWrapper>(
+    openers: &mut Openers<W>,
+    vault: VaultId,
+    token_keys: &TokenKeys,
+    row: &SampledEvent,
+) -> Result<Result<(), RotationFailure>, RotationError> {
+    let mut opener = failure::opener(openers, row.event.key.as_ref()).await?;
+    Ok(open(vault, &mut opener, &row.event).and_then(|(ip, device_id)| {
+        // Parsing copies the text, into a type that is wiped as well.
+        let ip = ClientIp::parse(ip.expose_secret().to_owned()).map_err(|_| RotationFailure::MalformedPlaintext)?;
+        let device_id =
+            DeviceId::parse(device_id.expose_secret().to_owned()).map_err(|_| RotationFailure::MalformedPlaintext)?;
+        let agrees = |stored: &StoredTokens| {
+            // Of a slot that is being emptied there is no key any more, and nothing to compare with.
+            let key = token_keys.slot_a.iter().chain(&token_keys.slot_b).find(|key| key.id == stored.key);
+            key.is_none_or(|key| {
+                let (ip, device_id) = (key.tokenizer.ip(&ip), key.tokenizer.device_id(&device_id));
+                ip.to_string() == stored.ip && device_id.to_string() == stored.device_id
+            })
+        };
+        row.tokens.iter().all(agrees).then_some(()).ok_or(RotationFailure::TokenMismatch)
+    }))
+}

@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::{info, instrument};
+use uuid::Uuid;
+
+use super::error::{CutOverError, Refusal};
+use super::fill::prove_filled;
+use super::index::index;
+use super::session::Session;
+use super::snapshot::await_older;
+use super::{Progress, TokenJob, VIEW_AND_KEYS, unfinished};
+use crate::db::rotation::token_key::cut_over::{self, Comparison, may_replace_view};
+use crate::db::{Connection, Role, Server};
+use crate::domain::RotationStep;
+
+/// How to cut over.
+#[derive(Clone, Debug)]
+pub struct CutOverOptions {
+    /// Why; the job has a reason of its own.
+    pub reason: Option<String>,
+    /// Also where rows have old tokens that are not those of their values.
+    pub accept_mismatches: bool,
+    /// Also where rows do not open, and get tokens that stand in.
+    pub accept_unopened: bool,
+    /// How long others may be in the way of each step.
+    pub patience: Duration,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct CutOver {
+    /// The job.
+    pub job: Uuid,
+    /// The key whose tokens showed.
+    pub old_key: Option<Uuid>,
+    /// The key whose tokens show.
+    pub new_key: Option<Uuid>,
+    /// What was compared; nothing where it was cut over before.
+    pub compared: Vec<Comparison>,
+}
+
+/// Makes the view show the tokens of the new key. Until it is finished, it can be rolled back.
+///
+/// # Errors
+/// [`CutOverError`].
+#[instrument(name = "cut-over", skip_all)]
+pub async fn cut_over(
+    server: &Server,
+    options: &CutOverOptions,
+    told: impl Fn(Progress),
+) -> Result<CutOver, CutOverError> {
+    let conn = &mut server.connect(Role::Owner).await?;
+    let mut session = Session { conn, patience: options.patience, told: &told };
+    let job = unfinished(session.conn).await?;
+    let TokenJob { id, job: row, .. } = &job;
+    let mut done =
+        CutOver { job: *id, old_key: row.old_keys.first().copied(), new_key: row.new_key, compared: Vec::new() };
+    match row.step {
+        RotationStep::Filled => {}
+        RotationStep::CutOver => return Ok(done),
+        step => return Err(Refusal::Step { step, rolled_back: row.rolled_back }.into()),
+    }
+    if !may_replace_view(session.conn).await? {
+        return Err(Refusal::View.into());
+    }
+    if options.accept_unopened {
+        cut_over::fill_unopened(session.conn, *id).await?;
+    }
+    prove_filled(&mut session, &job).await?;
+    info!("every row has new tokens");
+    index(&mut session, job.new_slot).await?;
+    info!("the new tokens are indexed");
+    told(Progress::Comparing);
+    if options.accept_unopened {
+        cut_over::fill_unopened(session.conn, *id).await?;
+    }
+    done.compared = compare(session.conn, &job, options).await?;
+    info!("equal values are equal under both keys");
+    await_older(&mut session).await?;
+    info!("nobody has an older snapshot");
+    show(&mut session, &job, options.reason.as_deref(), &done.compared).await?;
+    Ok(done)
+}
+
+async fn compare(
+    conn: &mut Connection,
+    job: &TokenJob,
+    options: &CutOverOptions,
+) -> Result<Vec<Comparison>, CutOverError> {
+    let compared = cut_over::compare(conn, job.id).await?;
+    if compared.iter().any(|field| !field.is_equal()) {
+        return Err(Refusal::Groups(compared).into());
+    }
+    let (mismatched, unopened) =
+        compared.first().map_or((0, 0), |field| (field.mismatched.unsigned_abs(), field.unopened.unsigned_abs()));
+    if mismatched > 0 && !options.accept_mismatches {
+        return Err(Refusal::Mismatched(mismatched).into());
+    }
+    if unopened > 0 && !options.accept_unopened {
+        return Err(Refusal::Unopened(unopened).into());
+    }
+    Ok(compared)
+}
+
+async fn show<T: Fn(Progress)>(
+    session: &mut Session<'_, T>,
+    job: &TokenJob,
+    reason: Option<&str>,
+    compared: &[Comparison],
+) -> Result<(), CutOverError> {
+    let distinct: serde_json::Map<_, _> =
+        compared.iter().map(|field| (field.field.clone(), json!(field.pairs))).collect();
+    let first = compared.first();
+    let details = json!({
+        "rows": first.map(|field| field.row_count),
+        "distinct": distinct,
+        "mismatched": first.map(|field| field.mismatched),
+        "unopened": first.map(|field| field.unopened),
+    })
+    .to_string();
+    session
+        .until_changed("to replace the view user_logins", VIEW_AND_KEYS, async |session| {
+            Ok(cut_over::cut_over(session.conn, job.id, job.new_slot, reason, &details).await?)
+        })
+        .await
+}
