@@ -1,19 +1,23 @@
 //! Rotations of kind `kek`: wrapped keys, and what wraps them.
 //!
-//! [`record`] → [`super::arm`] → [`super::claim`] → [`fetch`] → [`store`] and [`super::settle`], the latter two in one
-//! transaction. [`retire`] ends the use of a KMS key that is left.
+//! [`record`] → [`arm`](super::arm) → [`claim`](super::claim) → [`fetch`] → [`store`] and [`settle`](super::settle), the
+//! latter two in one transaction. [`retire()`] ends the use of a KMS key that is left.
+
+mod retire;
+mod verify;
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Date as SqlDate, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid,
-};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Date as SqlDate, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use time::{Date, OffsetDateTime};
+use time::Date;
 use uuid::Uuid;
 
+pub use retire::{Retirement, retire};
+pub use verify::{Wrapping, sample, wrapping};
+
 use crate::db::committed::committed;
-use crate::db::enums::{sql, sql_enum};
+use crate::db::enums::sql;
 use crate::db::error::word;
 use crate::db::rotation::{Position, Range};
 use crate::db::{Connection, DbError};
@@ -65,37 +69,6 @@ pub struct Changed {
     pub kms_key: String,
 }
 
-/// A KMS key, and what it wraps of a purpose; keys that are retired do not count.
-#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
-pub struct Wrapping {
-    /// Its ARN.
-    #[diesel(sql_type = Text)]
-    pub kms_key: String,
-    /// How many keys.
-    #[diesel(sql_type = BigInt)]
-    pub key_count: i64,
-    /// When it wrapped the one that it wrapped the longest ago.
-    #[diesel(sql_type = Timestamptz)]
-    pub wrapped_first: OffsetDateTime,
-}
-
-/// What became of retiring a KMS key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retirement {
-    /// It may wrap no key of the purpose any more.
-    Retired,
-    /// Nor could it before.
-    AlreadyRetired,
-    /// It never wrapped one.
-    Unknown,
-    /// It wraps some that are not retired.
-    InUse,
-    /// A rotation to it is not finished.
-    RotationUnfinished,
-    /// Other transactions had the keys in hand for too long.
-    Busy,
-}
-
 impl Wrapped {
     /// Which key.
     #[must_use]
@@ -103,26 +76,6 @@ impl Wrapped {
         KeyId(self.position.1)
     }
 }
-
-impl Retirement {
-    const ALL: [Self; 6] =
-        [Self::Retired, Self::AlreadyRetired, Self::Unknown, Self::InUse, Self::RotationUnfinished, Self::Busy];
-
-    /// The word in SQL.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Retired => "retired",
-            Self::AlreadyRetired => "already_retired",
-            Self::Unknown => "unknown",
-            Self::InUse => "in_use",
-            Self::RotationUnfinished => "rotation_unfinished",
-            Self::Busy => "busy",
-        }
-    }
-}
-
-sql_enum!(Retirement = KmsKeyRetirement, RetirementProxy, Retirement::name);
 
 /// Records that the keys of `purpose` are to be wrapped by the KMS key `target` (ARN); `newest`: those that it wraps
 /// already as well. Committed when it returns.
@@ -200,61 +153,6 @@ pub async fn store(conn: &mut Connection, job: Uuid, keys: &[Changed]) -> Result
         .await
         .map_err(DbError::during("storing wrapped keys"))?;
     Ok(row.changed.unsigned_abs())
-}
-
-/// Wrapped keys of a purpose, chosen at random; 10,000 at most.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn sample(conn: &mut Connection, purpose: Purpose, most: i32) -> Result<Vec<Wrapped>, DbError> {
-    let rows: Vec<WrappedRow> = sql_query("SELECT * FROM pii_vault.sample_wrapped_keys($1, $2)")
-        .bind::<sql::KeyPurpose, _>(purpose)
-        .bind::<Integer, _>(most)
-        .load(conn)
-        .await
-        .map_err(DbError::during("sampling wrapped keys"))?;
-    Ok(rows.into_iter().map(Wrapped::from).collect())
-}
-
-/// What wraps the keys of a purpose.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn wrapping(conn: &mut Connection, purpose: Purpose) -> Result<Vec<Wrapping>, DbError> {
-    sql_query("SELECT kms_key, key_count, wrapped_first FROM pii_vault.wrapping_kms_keys($1)")
-        .bind::<sql::KeyPurpose, _>(purpose)
-        .load(conn)
-        .await
-        .map_err(DbError::during("counting wrapped keys"))
-}
-
-/// Retires a KMS key (ARN) for a purpose: no key that it wraps is stored from then on. With the number of keys that it
-/// wraps. Waits 2 s at most for transactions that have keys in hand.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn retire(
-    conn: &mut Connection,
-    purpose: Purpose,
-    kms_key: &str,
-    reason: &str,
-) -> Result<(Retirement, i64), DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = sql::KmsKeyRetirement)]
-        outcome: Retirement,
-        #[diesel(sql_type = Nullable<BigInt>)]
-        key_count: Option<i64>,
-    }
-    let row: Row = sql_query("SELECT outcome, key_count FROM pii_vault.retire_kms_key($1, $2, $3)")
-        .bind::<sql::KeyPurpose, _>(purpose)
-        .bind::<Text, _>(kms_key)
-        .bind::<Text, _>(reason)
-        .load(conn)
-        .await
-        .and_then(committed)
-        .map_err(DbError::during("retiring a KMS key"))?;
-    Ok((row.outcome, row.key_count.unwrap_or_default()))
 }
 
 #[derive(QueryableByName)]
