@@ -13,17 +13,17 @@
 //! ```
 //!
 //! [`etl`] is the first path, a file for each step; steps that follow from each other show in types: only a committed
-//! batch can be acknowledged. [`etl::redrive`] sends dead letters down the same path once more. [`unmask`] is the second:
-//! what it fetches a committed record permits, and what it releases has a committed outcome. The first rule is the
-//! database's, whoever asks. Modules in layer order, each importing only from those above it:
+//! batch can be acknowledged. [`etl::redrive`] sends dead letters down the same path once more. [`unmask`] is the
+//! second: what it fetches a committed record permits, and what it releases has a committed outcome. The first rule is
+//! the database's, whoever asks. Modules in layer order, each importing only from those above it:
 //!
 //! - [`domain`]: events, fields, ids; imports nothing of ours
 //! - [`crypto`]: tokens, seals, ratchet, commitments; pure
 //! - [`aws`] and [`db`]: adapters, which do not know each other
 //! - [`patience`]: waiting for a service that is away
 //! - [`keyring`]: wrapped row and KMS to a key in use
-//! - [`etl`], [`unmask`], [`lookup`], [`key_rotation`], [`audit`], [`notary`], [`init`], [`retention`], [`doctor`]: the use cases, which do
-//!   not know each other
+//! - [`etl`], [`unmask`], [`lookup`], [`key_rotation`], [`audit`], [`notary`], [`init`], [`retention`], [`doctor`]: the
+//!   use cases, which do not know each other
 //! - [`cli`]: configuration, wiring, printing
 //!
 //! `keys/FORMAT.md` gives every stored byte. The library is the program's; its API has no stability of its own.

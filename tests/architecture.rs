@@ -20,6 +20,8 @@ const PRINTING: [&str; 3] = ["src/cli/logging.rs", "src/cli/output.rs", "src/cli
 const PRINTING_WORDS: [&str; 7] = ["print!", "println!", "eprint!", "eprintln!", "dbg!", "stdout", "stderr"];
 
 const LONGEST: usize = 300;
+/// Columns of a comment; of code, rustfmt sees to it.
+const WIDEST: usize = 120;
 /// Longer files, and why.
 const LONG: [(&str, &str); 1] = [("tests/decoder/vectors.py", "one generator, which reads as the list of its vectors")];
 
@@ -55,6 +57,18 @@ fn files_stay_short() {
     let files = files_below("src").into_iter().chain(files_below("tests")).filter(written);
     let long: Vec<_> = files.filter(|path| lines(path) > LONGEST).collect();
     assert_eq!(long, LONG.map(|(path, _)| path), "split what is too long; say why where that cannot be");
+}
+
+#[test]
+fn comments_are_no_wider_than_code() {
+    let mut wide = Vec::new();
+    for path in files_below("src").into_iter().filter(|path| path.ends_with(".rs")) {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let lines = text.lines().enumerate();
+        let is_wide = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > WIDEST;
+        wide.extend(lines.filter(|(_, line)| is_wide(line)).map(|(at, _)| format!("{path}:{}", at + 1)));
+    }
+    assert_eq!(wide, [""; 0], "wrap them");
 }
 
 /// Each file of `src` that is not for tests alone, with its module.

@@ -33,8 +33,8 @@ impl Chain {
     }
 
     /// The next entry that there is. After one that is broken the chain goes on with what that one says its hash is,
-    /// so that each fault is found once. `restore`: what the entry says of numbers that were passed over before it, where
-    /// that holds.
+    /// so that each fault is found once. `restore`: what the entry says of numbers that were passed over before it,
+    /// where that holds.
     pub(super) fn follow(&mut self, entry: &Entry, restore: Option<&Restore>) -> Result<(), Broken> {
         let before = self.hash;
         let expected = restore.map_or(self.seq.saturating_add(1), |restore| restore.seq);

@@ -92,8 +92,8 @@ impl Evidence {
         self.key.as_ref().is_none_or(|key| restore.verify(key).is_ok())
     }
 
-    /// The entry that comes next says what was lost: what was signed of that is no fault of this log, and what is signed
-    /// from here on follows it.
+    /// The entry that comes next says what was lost: what was signed of that is no fault of this log, and what is
+    /// signed from here on follows it.
     pub(super) fn restored(&mut self, restore: &Restore, report: &mut Report) -> Result<(), CopiesError> {
         let Some(lost) = &restore.lost else { return Ok(()) };
         let named = lost.checkpoint.checkpoint;

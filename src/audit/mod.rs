@@ -1,7 +1,8 @@
 //! `audit verify`: whether the log is what was recorded, and whether what it allows follows from what it says.
 //!
 //! ```text
-//! page of entries ──► chain      gapless, but where a restore is on record, each hash over the one before, and the head row at the end
+//! page of entries ──► chain      gapless, but where a restore is on record, each hash over the one before, and
+//!                                the head row at the end
 //!                 ──► replay     policy, request and approval before each allowed read
 //!                 ──► lists      the rows that a receipt hands out are the rows that were recorded
 //! checkpoints     ──► each signed head is the head that the log had: rows of the table, and copies from outside
@@ -14,8 +15,8 @@
 //! who makes all hashes anew, where an allowed entry then breaks the rule, or a table says otherwise.
 //! Not guaranteed: who makes all hashes anew, keeps the rule and changes the tables too, shows nothing here, nor does
 //! who puts log and tables back to an older state as a whole. Signed checkpoints outside of the database show it, up to
-//! the last of them. Whoever owns the database can also record such a rollback as a restore (`audit resume`): then it is no
-//! fault, but a note for ever, which says what was lost, who recorded it and why.
+//! the last of them. Whoever owns the database can also record such a rollback as a restore (`audit resume`): then it
+//! is no fault, but a note for ever, which says what was lost, who recorded it and why.
 
 mod account;
 mod chain;

@@ -84,8 +84,8 @@ impl AwsError {
                 }
             }
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Self::new(call, AwsFault::Unreachable),
-            // The last: the connection ended without an answer, or amid one. What has no such kind came of no connection:
-            // no credentials, no region.
+            // The last: the connection ended without an answer, or amid one. What has no such kind came of no
+            // connection: no credentials, no region.
             SdkError::DispatchFailure(failure)
                 if failure.is_io() || failure.is_timeout() || failure.as_other().is_some() =>
             {
@@ -120,8 +120,8 @@ impl fmt::Display for AwsError {
 
 impl std::error::Error for AwsError {}
 
-/// By the error tables of the SQS, KMS, S3 and Secrets Manager API references and their "Common Errors". SQS passes on what KMS said of an
-/// encrypted queue, as `KMS.ThrottlingException` and the like.
+/// By the error tables of the SQS, KMS, S3 and Secrets Manager API references and their "Common Errors". SQS passes on
+/// what KMS said of an encrypted queue, as `KMS.ThrottlingException` and the like.
 fn service_fault(code: &str) -> AwsFault {
     match code.strip_prefix("KMS.").unwrap_or(code) {
         "NotFoundException"

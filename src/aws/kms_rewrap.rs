@@ -17,8 +17,8 @@ pub struct Rewrapped {
 
 /// Wraps wrapped keys anew.
 pub trait KeyRewrapper: Send + Sync + 'static {
-    /// Wraps a key that the KMS key `from` (ARN) wrapped under the context by the KMS key `to` (alias, id or ARN), under
-    /// the same context and its newest material.
+    /// Wraps a key that the KMS key `from` (ARN) wrapped under the context by the KMS key `to` (alias, id or ARN),
+    /// under the same context and its newest material.
     ///
     /// # Errors
     /// [`AwsError`].

@@ -2,8 +2,8 @@ use std::fmt::{self, Write as _};
 
 use crate::domain::drives_terminal;
 
-/// Text of another's making, for a terminal: what would move the cursor, change colours or turn the direction of writing is
-/// shown as its number.
+/// Text of another's making, for a terminal: what would move the cursor, change colours or turn the direction of
+/// writing is shown as its number.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {

@@ -1,5 +1,5 @@
-//! An older state of the log that was brought back into service: what the entry which records it says of the numbers and
-//! the checkpoints around it.
+//! An older state of the log that was brought back into service: what the entry which records it says of the numbers
+//! and the checkpoints around it.
 //!
 //! `keys/FORMAT.md`, section "A log that was restored", is its page.
 
@@ -11,8 +11,8 @@ use super::hex::of_hex;
 use crate::domain::VaultId;
 use crate::domain::audit::{LostCheckpoint, Restored, UnixMicros};
 
-/// An entry of the action `restored`. Whoever owns the database can record one: what it says of what is lost is believed
-/// only where the checkpoint that it names is signed.
+/// An entry of the action `restored`. Whoever owns the database can record one: what it says of what is lost is
+/// believed only where the checkpoint that it names is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restore {
     /// Its number.

@@ -57,7 +57,8 @@ pub struct ListedRow {
     pub event_id: Uuid,
 }
 
-/// Records that the schema was made or brought up to date; nothing where it was not, and the log has its beginning. `conn` is under the owner's role.
+/// Records that the schema was made or brought up to date; nothing where it was not, and the log has its beginning.
+/// `conn` is under the owner's role.
 ///
 /// # Errors
 /// [`DbError`].

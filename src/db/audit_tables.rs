@@ -206,8 +206,8 @@ const REDRIVE_JOBS: &str = "
     WHERE (l.subject, l.at, l.actor, l.reason, l.details ->> 'rows')
         IS DISTINCT FROM (j.id, j.recorded_at, j.actor, j.note, j.row_count::text)";
 
-/// What a job is for must be what was recorded, the list of keys by its hash; and how far it is must follow from what was
-/// recorded since.
+/// What a job is for must be what was recorded, the list of keys by its hash; and how far it is must follow from what
+/// was recorded since.
 const ROTATION_JOBS: &str = "
     SELECT coalesce(l.seq, j.seq) AS seq, coalesce(l.subject, j.id)::text AS id,
         CASE WHEN l.seq IS NULL THEN 'not logged' WHEN j.id IS NULL THEN 'gone' ELSE 'differs' END AS how

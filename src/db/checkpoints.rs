@@ -54,8 +54,8 @@ pub async fn state(conn: &mut Connection) -> Result<State, DbError> {
     Ok(State { head_seq: row.head_seq, signed_seq: row.signed_seq })
 }
 
-/// Sees to it that a crash of the server takes back nothing of what other sessions have committed: they may have done so
-/// with `synchronous_commit` off.
+/// Sees to it that a crash of the server takes back nothing of what other sessions have committed: they may have done
+/// so with `synchronous_commit` off.
 ///
 /// # Errors
 /// [`DbError`].

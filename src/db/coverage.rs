@@ -1,5 +1,5 @@
-//! Checkpoints that cover a record of the audit log: what was recorded is read only once one does, where policy asks for
-//! that. PostgreSQL cannot verify a signature, so its owner does.
+//! Checkpoints that cover a record of the audit log: what was recorded is read only once one does, where policy asks
+//! for that. PostgreSQL cannot verify a signature, so its owner does.
 
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Whether the record may be read by: its checkpoint verifies, or policy asks for none. Where a checkpoint covers it
-    /// and `key` is not there, that is told.
+    /// Whether the record may be read by: its checkpoint verifies, or policy asks for none. Where a checkpoint covers
+    /// it and `key` is not there, that is told.
     ///
     /// # Errors
     /// [`NotCovered`], whatever policy says.

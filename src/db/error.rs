@@ -104,7 +104,8 @@ impl fmt::Display for DbError {
 
 impl std::error::Error for DbError {}
 
-/// The functions of the vault's say the word where PostgreSQL names a constraint: a client gets it without the sentence.
+/// The functions of the vault's say the word where PostgreSQL names a constraint: a client gets it without the
+/// sentence.
 fn refusal(error: &Error) -> Option<AccessRefusal> {
     word(error).and_then(AccessRefusal::of_code)
 }

@@ -94,8 +94,8 @@ pub async fn in_default(conn: &mut Connection) -> Result<Vec<MonthInDefault>, Db
     Ok(rows.into_iter().map(|row| MonthInDefault { month: Month::of(row.month), rows: row.row_count }).collect())
 }
 
-/// Gives each month that has rows in the default partition one of its own: all in one transaction, or nothing. Waits 2 s
-/// at most for ACCESS EXCLUSIVE on `login_events`.
+/// Gives each month that has rows in the default partition one of its own: all in one transaction, or nothing. Waits
+/// 2 s at most for ACCESS EXCLUSIVE on `login_events`.
 ///
 /// # Errors
 /// [`DbError`].

@@ -12,9 +12,9 @@ const UNIT: usize = 1024;
 
 /// How many bytes of bodies may be in flight, shared by all receivers.
 ///
-/// Room is reserved before a call, for the most that it can bring, and what it did not bring is given back. It flows one
-/// way, with the messages, and nothing further down asks for more: so each reservation is given back in the end, and
-/// whoever waits gets its turn.
+/// Room is reserved before a call, for the most that it can bring, and what it did not bring is given back. It flows
+/// one way, with the messages, and nothing further down asks for more: so each reservation is given back in the end,
+/// and whoever waits gets its turn.
 #[derive(Clone)]
 pub(super) struct ByteBudget(Arc<Semaphore>);
 

@@ -28,8 +28,8 @@ pub struct LineFile {
 }
 
 impl LineFile {
-    /// The lines of `input`, from line `from` on, as logins of the day `create_date`. A line's identity is that day, the
-    /// `source` and its number.
+    /// The lines of `input`, from line `from` on, as logins of the day `create_date`. A line's identity is that day,
+    /// the `source` and its number.
     #[must_use]
     pub fn new(input: Box<dyn Read + Send>, source: String, create_date: Date, from: u64) -> Self {
         Self { input, source, create_date, progress: Arc::new(LineProgress::new(from)) }
@@ -103,7 +103,8 @@ struct Reader<W> {
 }
 
 impl<W: KeyWrapper> Reader<W> {
-    /// Runs until the end of the file, a fault, or until it is told to stop. A fault ends reading, not what is in flight.
+    /// Runs until the end of the file, a fault, or until it is told to stop. A fault ends reading, not what is in
+    /// flight.
     #[instrument(name = "read", skip_all)]
     async fn run(self, to_store: mpsc::Sender<Protected<Lines>>) -> Result<(), EtlError> {
         loop {

@@ -1,4 +1,5 @@
-//! Ingestion: receive → parse → protect → store → acknowledge; from a file, the same without what has to do with a queue.
+//! Ingestion: receive → parse → protect → store → acknowledge; from a file, the same without what has to do with a
+//! queue.
 //!
 //! Guaranteed: a message is deleted only after its row, or its dead letter, is committed; a redelivery adds nothing;
 //! a message that is no event hurts no other; while KMS or PostgreSQL is away nothing is received, and nothing becomes

@@ -65,8 +65,8 @@ impl<Q: Queue, W: KeyWrapper> Receiver<Q, W> {
         Ok(())
     }
 
-    /// Waits while anything is out of order, and for room for one call's bodies. `None` where the run was told to stop, or, while it waited, the queue was
-    /// found empty.
+    /// Waits while anything is out of order, and for room for one call's bodies. `None` where the run was told to stop,
+    /// or, while it waited, the queue was found empty.
     async fn room(&self) -> Option<Room> {
         let room = async {
             self.outages.over().await;

@@ -147,8 +147,8 @@ impl<W: KeyWrapper> Writer<W> {
             .await
     }
 
-    /// Loads the token keys anew. Whether the batch has tokens of all of them: then those of others are gone from it, and
-    /// it may be stored.
+    /// Loads the token keys anew. Whether the batch has tokens of all of them: then those of others are gone from it,
+    /// and it may be stored.
     async fn drop_token_keys<R: Sync>(&self, batch: &mut Batch<R>) -> Result<bool, EtlError> {
         let keys = self
             .outages
@@ -223,8 +223,8 @@ impl<R> Batch<R> {
         Some(common).filter(|common| !common.is_empty())
     }
 
-    /// Takes away the tokens of other keys than these. Where some events were tokenised before the keys changed and some
-    /// after, back-fill makes them anew; where a key went out of use, nobody needs them.
+    /// Takes away the tokens of other keys than these. Where some events were tokenised before the keys changed and
+    /// some after, back-fill makes them anew; where a key went out of use, nobody needs them.
     fn keep_token_keys(&mut self, keys: &[KeyId]) {
         let is_other = |tokens: &mut EventTokens| !keys.contains(&tokens.key);
         for event in &mut self.events {

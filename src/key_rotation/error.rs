@@ -88,8 +88,8 @@ impl RotationError {
             }
     }
 
-    /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to read
-    /// it.
+    /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to
+    /// read it.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Db(error) | Self::Key(KeyringError::Db(error)) => {

@@ -181,7 +181,8 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                 }
                 Some(_) => {}
                 None if matches!(claim.step, RotationStep::Work | RotationStep::Emptying) => {
-                    // What the workers of this run still have would be handed out once more. Those of other runs may too.
+                    // What the workers of this run still have would be handed out once more. Those of other runs may
+                    // too.
                     drop(in_hand);
                     drop(self.in_hand.write().await);
                     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,7 +1,7 @@
 //! From a wrapped row and KMS to a key in use: the one place where crypto, AWS and the database meet.
 //!
-//! Guaranteed: a token key, and a key that opens, is used only if it unwraps to what was committed to; a sealing key is stored, committed,
-//! before its first use, and used for one process, its lifetime and its number of values at most.
+//! Guaranteed: a token key, and a key that opens, is used only if it unwraps to what was committed to; a sealing key is
+//! stored, committed, before its first use, and used for one process, its lifetime and its number of values at most.
 
 mod openers;
 mod sealing_keys;

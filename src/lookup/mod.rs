@@ -1,4 +1,5 @@
-//! Plaintext to tokens, by which an officer then unmasks: record → arm → be covered by a checkpoint → fetch the token key → tokens → settle.
+//! Plaintext to tokens, by which an officer then unmasks: record → arm → be covered by a checkpoint → fetch the token
+//! key → tokens → settle.
 //!
 //! Guaranteed: the token key is unwrapped only after a committed record says who asks, how many values, and why; no
 //! token leaves [`run`] before the log that names it is committed; values are wiped on drop, and are in no error.

@@ -26,9 +26,9 @@ pub(super) enum Attempt {
 
 /// Signs the head of the log, if it is not signed. A transaction that fails ends with the connection: drop it.
 ///
-/// What the sinks have from the last checkpoint on is held against the log, and taken over: another notary may have been
-/// killed before it could store its own. `durable`: the last entry that is known to be on disk. `anew`: this connection
-/// has not compared yet.
+/// What the sinks have from the last checkpoint on is held against the log, and taken over: another notary may have
+/// been killed before it could store its own. `durable`: the last entry that is known to be on disk. `anew`: this
+/// connection has not compared yet.
 pub(super) async fn attempt(
     conn: &mut Connection,
     signer: &impl Signer,

@@ -1,5 +1,5 @@
-//! Originals of a case, for who may have them: authorise + record → be covered by a checkpoint → fetch → open → settle →
-//! release, page by page.
+//! Originals of a case, for who may have them: authorise + record → be covered by a checkpoint → fetch → open → settle
+//! → release, page by page.
 //!
 //! Guaranteed: nothing is fetched before a committed record names who reads which rows and why, and, where policy asks
 //! for checkpoints, before one covers it, which verifies where there is a key for that; each page's outcome is
@@ -7,9 +7,9 @@
 //! for each receipt, used only if they are what was committed to, and wiped at its end; memory holds one page, of 500
 //! rows. The steps show in types: rows come of a `authorise::Receipt` alone, `release` takes a settled page alone,
 //! and is the one that writes plaintext.
-//! Not guaranteed: that what was charged is opened; that a row that was recorded as opened was read by anybody; that the
-//! head which a checkpoint signs holds the record. Who opens cannot read the log, so the number of the entry alone is
-//! compared, as the database tells it; `audit verify` finds what was altered.
+//! Not guaranteed: that what was charged is opened; that a row that was recorded as opened was read by anybody; that
+//! the head which a checkpoint signs holds the record. Who opens cannot read the log, so the number of the entry alone
+//! is compared, as the database tells it; `audit verify` finds what was altered.
 
 mod authorise;
 mod cover;
@@ -56,9 +56,9 @@ pub enum Ending {
 
 /// Opens what `request` names and writes it to `release`; a dry run asks only.
 ///
-/// `key` verifies the checkpoint that covers the receipt. `pool` is under the role `pii_vault_unmask`; `wrapper` makes a client of KMS for the receipt. KMS and PostgreSQL may
-/// be away for `patience`. `report` is up to date after each page and when it ends, however it ends; `progress` is
-/// called after each page.
+/// `key` verifies the checkpoint that covers the receipt. `pool` is under the role `pii_vault_unmask`; `wrapper` makes
+/// a client of KMS for the receipt. KMS and PostgreSQL may be away for `patience`. `report` is up to date after each
+/// page and when it ends, however it ends; `progress` is called after each page.
 ///
 /// # Errors
 /// [`UnmaskError`]. Nothing of the page in hand was released, unless it was the writing that failed.

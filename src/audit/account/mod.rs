@@ -72,8 +72,8 @@ const PAGE: u16 = 2000;
 /// What was allowed before the month began may have been opened in it.
 const BEFORE: i64 = 86_400;
 
-/// Verifies the log and tells of `scope`. `key` verifies the signatures of checkpoints. `tell` hears how many entries are
-/// verified, of how many.
+/// Verifies the log and tells of `scope`. `key` verifies the signatures of checkpoints. `tell` hears how many entries
+/// are verified, of how many.
 ///
 /// # Errors
 /// [`VerifyError`]. What is wrong with the log is no error, but in the account.

@@ -115,7 +115,8 @@ impl Trail {
     }
 }
 
-/// What a user agent names: `app/pv-receipt-<uuid>` or `app/pv-job-<uuid>`, as the SDKs write the name of an application.
+/// What a user agent names: `app/pv-receipt-<uuid>` or `app/pv-job-<uuid>`, as the SDKs write the name of an
+/// application.
 fn named(user_agent: &str, kind: &str) -> Option<Uuid> {
     user_agent.split_whitespace().find_map(|part| {
         let part = part.trim_matches(|c| matches!(c, '[' | ']' | ','));

@@ -1,10 +1,10 @@
 //! `audit reconcile`: what AWS's own record has of keys that were unwrapped, against what the log has of receipts.
 //!
-//! An entry of CloudTrail names the vault and the key by the encryption context, which KMS has checked; who asked, which
-//! IAM has checked; and the receipt, which the client claims and nobody has checked. So an unwrap that names no receipt,
-//! a read without an unwrap, and the wrong principal are evidence. A receipt that is named is none: whoever has
-//! `kms:Decrypt` can name any. Whether a key is one that the rows of its receipt need is not compared. Rotations of keys are
-//! named and judged the same way, but that they do not have to unwrap anything.
+//! An entry of CloudTrail names the vault and the key by the encryption context, which KMS has checked; who asked,
+//! which IAM has checked; and the receipt, which the client claims and nobody has checked. So an unwrap that names no
+//! receipt, a read without an unwrap, and the wrong principal are evidence. A receipt that is named is none: whoever
+//! has `kms:Decrypt` can name any. Whether a key is one that the rows of its receipt need is not compared. Rotations of
+//! keys are named and judged the same way, but that they do not have to unwrap anything.
 
 pub mod cloudtrail;
 

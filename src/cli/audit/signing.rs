@@ -16,8 +16,8 @@ use crate::notary::{Failing, NotaryError, Options, Sink};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct SigningArgs {
-    /// Where a copy of each checkpoint goes: a directory, s3://bucket/prefix, or - for standard output, a line each; can
-    /// be repeated
+    /// Where a copy of each checkpoint goes: a directory, s3://bucket/prefix, or - for standard output, a line each;
+    /// can be repeated
     #[arg(long = "sink", value_name = "WHERE", value_parser = place)]
     sinks: Vec<Place>,
     /// What it means that a copy cannot be written: signing stops, or an error is logged and it goes on

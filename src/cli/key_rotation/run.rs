@@ -51,8 +51,8 @@ impl PaceArgs {
     }
 }
 
-/// A page is so many seconds of its rate at most, so that a run that is told to stop, or dies, has little in hand, and one
-/// that waits for its turn is seen at work.
+/// A page is so many seconds of its rate at most, so that a run that is told to stop, or dies, has little in hand, and
+/// one that waits for its turn is seen at work.
 const PAGE_SECONDS: i32 = 5;
 
 /// Rows or keys of a page at a rate.

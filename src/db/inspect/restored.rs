@@ -9,8 +9,8 @@ use crate::db::{Connection, DbError};
 /// What cannot be in a database that was never put back. None of it is there: it may have been all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Signs {
-    /// Receipts, redrive jobs and rotations of transactions that this cluster has not come to yet, but for those that were closed
-    /// since, when the log was brought back into service.
+    /// Receipts, redrive jobs and rotations of transactions that this cluster has not come to yet, but for those that
+    /// were closed since, when the log was brought back into service.
     #[diesel(sql_type = BigInt)]
     pub from_the_future: i64,
     /// The last checkpoint's entry, where the log ends before it.

@@ -57,8 +57,8 @@ pub struct Extent {
     pub row_count: i64,
 }
 
-/// All keys. With rows it reads all events and dead letters, which takes as long as they are many; without, all counts of
-/// rows are 0.
+/// All keys. With rows it reads all events and dead letters, which takes as long as they are many; without, all counts
+/// of rows are 0.
 ///
 /// # Errors
 /// [`DbError`].

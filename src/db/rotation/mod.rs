@@ -1,8 +1,8 @@
 //! `pii_vault.rotation_jobs`: rotations of keys, which are recorded before they touch a row.
 //!
-//! Record (a function for each kind) → [`arm`] → [`claim`] and [`settle`], again and again, each in a transaction of its
-//! own; the database refuses any other order, whoever asks. A claim moves the job's cursor, so that runners share the
-//! work; what a runner had in hand when it died is found by the next pass.
+//! Record (a function for each kind) → [`arm`] → [`claim`] and [`settle`], again and again, each in a transaction of
+//! its own; the database refuses any other order, whoever asks. A claim moves the job's cursor, so that runners share
+//! the work; what a runner had in hand when it died is found by the next pass.
 
 pub mod data_key;
 mod job;

@@ -1,9 +1,9 @@
-//! Dead letters that are events by today's rules: record → be covered by a checkpoint → fetch → open → parse → protect →
-//! store and mark.
+//! Dead letters that are events by today's rules: record → be covered by a checkpoint → fetch → open → parse → protect
+//! → store and mark.
 //!
 //! In place: the event gets the dead letter's own create_date and message id, never a way through the queue, which
-//! would give it a new one. Guaranteed: nothing is opened before a committed record names it, and, where policy asks for
-//! checkpoints, before one covers that, which verifies where there is a key for it; an event is stored in the one
+//! would give it a new one. Guaranteed: nothing is opened before a committed record names it, and, where policy asks
+//! for checkpoints, before one covers that, which verifies where there is a key for it; an event is stored in the one
 //! transaction that marks its dead letter, so a run that dies loses and doubles nothing, and two at once do
 //! neither; what does not pass or does not open keeps its dead letter; memory holds one page, of 500 letters or some
 //! 8 MiB. Not guaranteed: that a job is worked off to its end; what was recorded and has no outcome may have been
@@ -233,7 +233,8 @@ impl<W: KeyWrapper> Redrive<W> {
     }
 }
 
-/// Whether to wait, for a checkpoint too. Unlike in ingestion, a refusal by PostgreSQL is the end: somebody is there to read it.
+/// Whether to wait, for a checkpoint too. Unlike in ingestion, a refusal by PostgreSQL is the end: somebody is there to
+/// read it.
 fn may_pass(error: &EtlError) -> bool {
     if error.refusal() == Some(AccessRefusal::NoCheckpoint) {
         return true;

@@ -27,8 +27,8 @@ use crate::keyring::{KeyLimits, Openers, SealingKeys, StepKey};
 use crate::patience::Patience;
 use open::{Page, by_key, reopen};
 
-/// Data keys that each worker keeps unwrapped, some 2 MiB each at most. Where more processes than this sealed at a time,
-/// KMS is asked for a key more than once.
+/// Data keys that each worker keeps unwrapped, some 2 MiB each at most. Where more processes than this sealed at a
+/// time, KMS is asked for a key more than once.
 const KEYS: usize = 32;
 
 /// Seals the rows of a page anew.

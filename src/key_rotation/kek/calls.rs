@@ -69,8 +69,8 @@ fn may_pass(error: &AwsError) -> bool {
     error.may_pass() || matches!(error.code(), Some("DisabledException" | "KMSInvalidStateException"))
 }
 
-/// By the errors of `ReEncrypt` in the KMS API reference. That the KMS key to wrap by exists and can wrap was seen before
-/// the rotation was recorded; so it is what the row names that does not, where KMS does not say otherwise.
+/// By the errors of `ReEncrypt` in the KMS API reference. That the KMS key to wrap by exists and can wrap was seen
+/// before the rotation was recorded; so it is what the row names that does not, where KMS does not say otherwise.
 pub(super) fn is_of_the_key(error: &AwsError, from: &str) -> bool {
     match error.code() {
         Some(

@@ -1,10 +1,10 @@
-//! Wrapping keys under another KMS key, or under the newest material of the same: by KMS's `ReEncrypt`, so that no key is
-//! seen unwrapped.
+//! Wrapping keys under another KMS key, or under the newest material of the same: by KMS's `ReEncrypt`, so that no key
+//! is seen unwrapped.
 //!
 //! Guaranteed: a key keeps its encryption context on both sides, so none gets from one purpose to another; one that
-//! somebody else wrapped anew meanwhile stays as it is; each key costs one call of KMS, whatever it seals; what does not
-//! unwrap is listed and passed over. While KMS is away, throttles, or has a key disabled, the call is tried again with
-//! growing pauses for as long as patience lasts, beside the three quick tries of the SDK.
+//! somebody else wrapped anew meanwhile stays as it is; each key costs one call of KMS, whatever it seals; what does
+//! not unwrap is listed and passed over. While KMS is away, throttles, or has a key disabled, the call is tried again
+//! with growing pauses for as long as patience lasts, beside the three quick tries of the SDK.
 
 mod calls;
 mod target;

@@ -19,7 +19,8 @@ pub enum CutOverError {
     /// Nothing says why it is to be rolled back.
     #[error("nothing says why")]
     NoReason,
-    /// A statement failed, most often as it waited for others for too long; nobody was in the way at the time of asking.
+    /// A statement failed, most often as it waited for others for too long; nobody was in the way at the time of
+    /// asking.
     #[error(transparent)]
     Unexplained(DbError),
     /// Others were in the way for all the time that there was.

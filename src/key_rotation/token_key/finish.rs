@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::empty::release;
 use super::error::{CutOverError, Refusal};
 use super::session::Session;
-use super::{KEYS, Progress, unfinished};
+use super::{TOKEN_KEYS, Progress, unfinished};
 use crate::db::rotation::token_key::cut_over;
 use crate::db::{Role, Server};
 use crate::domain::RotationStep;
@@ -30,7 +30,7 @@ pub async fn finish(
         return Err(Refusal::Step { step, rolled_back }.into());
     }
     session
-        .until_changed("to take the old token key out of use", KEYS, async |session| {
+        .until_changed("to take the old token key out of use", TOKEN_KEYS, async |session| {
             Ok(cut_over::finish(session.conn, job.id, reason).await?)
         })
         .await?;

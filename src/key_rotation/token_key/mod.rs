@@ -49,7 +49,7 @@ use crate::domain::{Purpose, RotationKind, TokenSlot};
 
 // What steps wait for locks on.
 const EVENTS: &[&str] = &["pii_vault.login_events"];
-const KEYS: &[&str] = &["pii_vault.token_keys"];
+const TOKEN_KEYS: &[&str] = &["pii_vault.token_keys"];
 const VIEW_AND_KEYS: &[&str] = &["public.user_logins", "pii_vault.token_keys"];
 
 /// How far it is, for who watches.

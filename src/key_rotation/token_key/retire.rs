@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::KEYS;
+use super::TOKEN_KEYS;
 use super::error::CutOverError;
 use super::session::Session;
 use crate::db::rotation::token_key::{self, Retirement, decrypt_only};
@@ -22,7 +22,7 @@ pub async fn retire(
     let mut retired = Vec::new();
     for key in keys {
         let became = session.until_done(async |session| match token_key::retire(session.conn, key, reason).await? {
-            Retirement::LockedOut => Err(session.locked_out("to retire a token key", KEYS).await?),
+            Retirement::LockedOut => Err(session.locked_out("to retire a token key", TOKEN_KEYS).await?),
             became => Ok(became),
         });
         retired.push((key, became.await?));

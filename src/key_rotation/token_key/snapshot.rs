@@ -5,8 +5,8 @@ use crate::db::rotation::token_key::cut_over::{snapshots, still_held};
 
 /// Nobody has a snapshot any more, when it returns, that was taken before it was called.
 ///
-/// A transaction with one older than the fill sees rows as they were, without new tokens; were the view to show those, it
-/// would show it none.
+/// A transaction with one older than the fill sees rows as they were, without new tokens; were the view to show those,
+/// it would show it none.
 pub(super) async fn await_older<T: Fn(Progress)>(session: &mut Session<'_, T>) -> Result<(), CutOverError> {
     let before = snapshots(session.conn).await?;
     session

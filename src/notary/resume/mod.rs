@@ -1,7 +1,7 @@
 //! `audit resume`: an older state of the database, brought back into service.
 //!
 //! ```text
-//! last checkpoint ──► copies in sinks ──► which of them the log does not have ──► one entry, beyond all that was signed
+//! last checkpoint ──► copies in sinks ──► which the log does not have ──► one entry, beyond all that was signed
 //! ```
 //!
 //! Guaranteed: no number that was signed for the log which is lost gets another entry that could be signed; the entry

@@ -62,8 +62,8 @@ pub struct Resealed {
 /// nothing. `None`: they are out of use, and no row names them.
 ///
 /// # Errors
-/// [`DbError`]; its refusal is `Malformed` where one of `keys` is unknown or retired, or none is chosen. Where a rotation
-/// of data keys is under way, its fault is [`Constraint`](crate::db::Fault::Constraint).
+/// [`DbError`]; its refusal is `Malformed` where one of `keys` is unknown or retired, or none is chosen. Where a
+/// rotation of data keys is under way, its fault is [`Constraint`](crate::db::Fault::Constraint).
 pub async fn record(
     conn: &mut Connection,
     keys: &[Uuid],
@@ -86,8 +86,8 @@ pub async fn record(
     Ok(job.id)
 }
 
-/// The rows of `range` that are still under a key to be left, in the order of the primary key. Those that the job passes
-/// over are not among them.
+/// The rows of `range` that are still under a key to be left, in the order of the primary key. Those that the job
+/// passes over are not among them.
 ///
 /// # Errors
 /// [`DbError`].

@@ -1,7 +1,7 @@
 //! The tokens of a new key take the place of the old ones: statements of the administrator, under the owner's role.
 //!
-//! Each can be repeated; what is done already is done. [`SlotChange::LockedOut`] means that nothing was changed, and that
-//! trying again helps.
+//! Each can be repeated; what is done already is done. [`SlotChange::LockedOut`] means that nothing was changed, and
+//! that trying again helps.
 
 mod checks;
 mod in_the_way;

@@ -11,8 +11,8 @@ use crate::db::rotation::Range;
 use crate::db::{Connection, DbError};
 use crate::domain::TokenSlot;
 
-/// Makes the view show `slot`, that of the new key, and the new key the active one: both or neither. `details` is a JSON
-/// object for the log.
+/// Makes the view show `slot`, that of the new key, and the new key the active one: both or neither. `details` is a
+/// JSON object for the log.
 ///
 /// # Errors
 /// [`DbError`].
