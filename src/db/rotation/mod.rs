@@ -8,6 +8,7 @@ pub mod data_key;
 mod job;
 pub mod kek;
 mod keys;
+mod sealed_event;
 pub mod token_key;
 mod told;
 
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub use job::{Job, all, unfinished};
 pub use keys::{Extent, KeyGroup, extent, keys, sample};
+pub use sealed_event::SealedEvent;
 pub use told::{PassedOver, Told, history, passed_over};
 
 use super::committed::committed;

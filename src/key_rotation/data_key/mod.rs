@@ -15,11 +15,11 @@ use uuid::Uuid;
 pub use verify::{Verified, Wrong, verify};
 
 use super::error::RotationError;
-use super::failure;
+use super::event::opener;
 use super::runner::{Hands, Worker};
 use crate::aws::KeyWrapper;
 use crate::db::hold::Hold;
-use crate::db::rotation::{self, Range, data_key};
+use crate::db::rotation::{self, Range, SealedEvent, data_key};
 use crate::db::sealing_keys::Seals;
 use crate::db::{DbError, Fault, Pool};
 use crate::domain::{Purpose, RotationKind, VaultId};
@@ -84,7 +84,7 @@ impl<W: KeyWrapper> Reseal<W> {
     }
 
     /// On a thread of its own: it is all CPU but for a key that is unwrapped now and then.
-    async fn reseal(&self, rows: Vec<data_key::SealedEvent>) -> Result<Page, RotationError> {
+    async fn reseal(&self, rows: Vec<SealedEvent>) -> Result<Page, RotationError> {
         let values = u64::try_from(rows.len() * 2).unwrap_or(u64::MAX);
         // Before anything is opened: where KMS is not to be had, no row passes for broken.
         let new = self.sealing.take(values).await?;
@@ -129,11 +129,11 @@ async fn reseal_under<W: KeyWrapper>(
     openers: &mut Openers<W>,
     vault: VaultId,
     new: &StepKey,
-    rows: Vec<data_key::SealedEvent>,
+    rows: Vec<SealedEvent>,
 ) -> Result<Page, RotationError> {
     let mut page = Page::under(new.id);
     for (key, rows) in by_key(rows) {
-        let mut opener = failure::opener(openers, key.as_ref()).await?;
+        let mut opener = opener(openers, key.as_ref()).await?;
         page.extend(rows.iter().map(|row| reopen(vault, &mut opener, new, row)).collect::<Result<_, _>>()?);
     }
     page.sort();

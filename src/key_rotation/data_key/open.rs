@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::crypto::{Opener, RandomnessError, ValueBinding, open_value, seal_value};
-use crate::db::rotation::Failed;
-use crate::db::rotation::data_key::{Resealed, SealedEvent};
+use crate::crypto::{Opener, RandomnessError, ValueBinding, seal_value};
+use crate::db::rotation::data_key::Resealed;
+use crate::db::rotation::{Failed, SealedEvent};
 use crate::db::sealing_keys::WrappedKey;
 use crate::domain::{Field, KeyId, RotationFailure, VaultId};
-use crate::key_rotation::failure::of_value;
+use crate::key_rotation::event::{binding, open};
 use crate::keyring::StepKey;
 
 /// What one transaction stores and settles. No plaintext.
@@ -56,10 +56,10 @@ pub(super) fn reopen(
     new: &StepKey,
     row: &SealedEvent,
 ) -> Result<Result<Resealed, Failed>, RandomnessError> {
-    let failed = |why| Failed { position: (row.create_date, row.event.0), key: row.key_id, why };
-    let (ip, device_id) = match open(vault, opener, row) {
+    let opened = opener.as_mut().map_err(|why| *why).and_then(|opener| open(opener, vault, row));
+    let (ip, device_id) = match opened {
         Ok(opened) => opened,
-        Err(why) => return Ok(Err(failed(why))),
+        Err(why) => return Ok(Err(Failed { position: row.position(), key: row.key_id, why })),
     };
     let seal = |field, text: &SecretString| {
         let binding = ValueBinding { key: new.id, ..binding(vault, field, row) };
@@ -72,26 +72,4 @@ pub(super) fn reopen(
         ip: seal(Field::Ip, &ip)?,
         device_id: seal(Field::DeviceId, &device_id)?,
     }))
-}
-
-/// Both fields, or why not.
-pub(super) fn open(
-    vault: VaultId,
-    opener: &mut Result<&mut Opener, RotationFailure>,
-    row: &SealedEvent,
-) -> Result<(SecretString, SecretString), RotationFailure> {
-    let opener = opener.as_mut().map_err(|why| *why)?;
-    let mut field = |field, sealed: &[u8]| open_value(opener, &binding(vault, field, row), sealed).map_err(of_value);
-    Ok((field(Field::Ip, &row.ip)?, field(Field::DeviceId, &row.device_id)?))
-}
-
-fn binding(vault: VaultId, field: Field, row: &SealedEvent) -> ValueBinding<'_> {
-    ValueBinding {
-        vault,
-        field,
-        create_date: row.create_date,
-        event: row.event,
-        user_id: &row.user_id,
-        key: row.key_id,
-    }
 }

@@ -1,18 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use time::Date;
 use uuid::Uuid;
 
-use super::open::open;
 use super::{KEYS, RotationError};
 use crate::aws::KeyWrapper;
 use crate::db::Pool;
 use crate::db::rotation::data_key::sample::{self, SampledEvent, StoredTokens};
 use crate::db::sealing_keys::Seals;
-use crate::domain::{ClientIp, DeviceId, EventId, RotationFailure, VaultId};
-use crate::key_rotation::failure;
+use crate::domain::{EventId, RotationFailure, VaultId};
+use crate::key_rotation::event::{open_parsed, opener};
 use crate::keyring::{Openers, TokenKeys};
 use crate::patience::Patience;
 
@@ -84,12 +82,8 @@ async fn look<W: KeyWrapper>(
     token_keys: &TokenKeys,
     row: &SampledEvent,
 ) -> Result<Result<(), RotationFailure>, RotationError> {
-    let mut opener = failure::opener(openers, row.event.key.as_ref()).await?;
-    Ok(open(vault, &mut opener, &row.event).and_then(|(ip, device_id)| {
-        // Parsing copies the text, into a type that is wiped as well.
-        let ip = ClientIp::parse(ip.expose_secret().to_owned()).map_err(|_| RotationFailure::MalformedPlaintext)?;
-        let device_id =
-            DeviceId::parse(device_id.expose_secret().to_owned()).map_err(|_| RotationFailure::MalformedPlaintext)?;
+    let opener = opener(openers, row.event.key.as_ref()).await?;
+    Ok(opener.and_then(|opener| open_parsed(opener, vault, &row.event)).and_then(|(ip, device_id)| {
         let agrees = |stored: &StoredTokens| {
             // Of a slot that is being emptied there is no key any more, and nothing to compare with.
             let key = token_keys.slot_a.iter().chain(&token_keys.slot_b).find(|key| key.id == stored.key);

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::empty::release;
 use super::error::{CutOverError, Refusal};
 use super::session::Session;
-use super::{TOKEN_KEYS, Progress, unfinished};
+use super::{Progress, TOKEN_KEYS, unfinished};
 use crate::db::rotation::token_key::cut_over;
 use crate::db::{Role, Server};
 use crate::domain::RotationStep;

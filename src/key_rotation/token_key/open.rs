@@ -1,11 +1,10 @@
-use secrecy::{ExposeSecret as _, SecretString};
-
 use crate::aws::KeyWrapper;
-use crate::crypto::{Opener, Tokenizer, ValueBinding, open_value};
+use crate::crypto::{Opener, Tokenizer};
 use crate::db::rotation::Failed;
 use crate::db::rotation::token_key::{Filling, TokenRow, Tokens};
-use crate::domain::{ClientIp, DeviceId, Field, RotationFailure, VaultId};
-use crate::key_rotation::{RotationError, failure};
+use crate::domain::{RotationFailure, VaultId};
+use crate::key_rotation::RotationError;
+use crate::key_rotation::event::{open_parsed, opener};
 use crate::keyring::{Openers, TokenKey};
 
 /// What became of rows. No plaintext.
@@ -28,7 +27,8 @@ impl Opened {
     /// A row whose old tokens are others is filled, from its authentic value, and listed all the same.
     pub(super) fn filling(self) -> Page {
         let mut page = Page { fillings: Vec::with_capacity(self.0.len()), failed: Vec::new() };
-        for (TokenRow { position, key_id: key, .. }, computed) in self.0 {
+        for (TokenRow { event, .. }, computed) in self.0 {
+            let (position, key) = (event.position(), event.key_id);
             let why = match computed {
                 Ok(Computed { old_is_right, new: (ip, device_id) }) => {
                     page.fillings.push(Filling { position, ip, device_id });
@@ -51,10 +51,10 @@ pub(super) async fn open<W: KeyWrapper>(
     mut rows: Vec<TokenRow>,
 ) -> Result<Opened, RotationError> {
     // Key by key, so that each is asked of KMS once a page at most, however many there are.
-    rows.sort_unstable_by_key(|row| (row.key_id, row.position));
+    rows.sort_unstable_by_key(|row| (row.event.key_id, row.event.position()));
     let mut opened = Vec::with_capacity(rows.len());
     for row in rows {
-        let opener = failure::opener(openers, row.key.as_ref()).await?;
+        let opener = opener(openers, row.event.key.as_ref()).await?;
         let computed = opener.and_then(|opener| compute(opener, vault, old, new, &row));
         opened.push((row, computed));
     }
@@ -68,31 +68,9 @@ fn compute(
     new: &TokenKey,
     row: &TokenRow,
 ) -> Result<Computed, RotationFailure> {
-    let [ip, device_id] = &row.sealed;
-    // Authentic, and parsed before it was sealed: what does not parse now was never sealed by us.
-    let ip = ClientIp::parse(text(opener, vault, row, ip)?.expose_secret().to_owned())
-        .map_err(|_| RotationFailure::MalformedPlaintext)?;
-    let device_id = DeviceId::parse(text(opener, vault, row, device_id)?.expose_secret().to_owned())
-        .map_err(|_| RotationFailure::MalformedPlaintext)?;
+    let (ip, device_id) = open_parsed(opener, vault, &row.event)?;
     let tokens = |tokenizer: &Tokenizer| (tokenizer.ip(&ip).to_string(), tokenizer.device_id(&device_id).to_string());
     let (old_ip, old_device_id) = tokens(&old.tokenizer);
     let old_is_right = row.old == Tokens(Some(old_ip), Some(old_device_id)) && row.old_key == Some(old.id.0);
     Ok(Computed { old_is_right, new: tokens(&new.tokenizer) })
-}
-
-fn text(
-    opener: &mut Opener,
-    vault: VaultId,
-    row: &TokenRow,
-    (field, sealed): &(Field, Vec<u8>),
-) -> Result<SecretString, RotationFailure> {
-    let binding = ValueBinding {
-        vault,
-        field: *field,
-        create_date: row.position.0,
-        event: row.event(),
-        user_id: &row.user_id,
-        key: row.key_id,
-    };
-    open_value(opener, &binding, sealed).map_err(failure::of_value)
 }

@@ -82,7 +82,7 @@ pub async fn verify<W: KeyWrapper>(
         };
         let sample = patience.wait_out(may_pass, || (), take).await?;
         found.sampled = sample.len();
-        let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.position, new.clone())).collect();
+        let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.event.position(), new.clone())).collect();
         let rows: Vec<_> = sample.into_iter().map(|(row, _)| row).collect();
         let shared = Arc::new(Shared::load(pool, wrapper, job, patience).await?);
         let opened = patience.wait_out(may_pass, || (), || shared.clone().off_the_runtime(rows.clone())).await?;
@@ -98,10 +98,10 @@ fn wrong(
 ) -> Option<WrongRow> {
     let why = match computed {
         Ok(Computed { old_is_right, new: (ip, device_id) }) => {
-            let new_is_right = new.get(&row.position) == Some(&Tokens(Some(ip), Some(device_id)));
+            let new_is_right = new.get(&row.event.position()) == Some(&Tokens(Some(ip), Some(device_id)));
             (!old_is_right || !new_is_right).then_some(RotationFailure::TokenMismatch)?
         }
         Err(why) => why,
     };
-    Some(WrongRow { position: row.position, why })
+    Some(WrongRow { position: row.event.position(), why })
 }

@@ -6,8 +6,9 @@ use diesel::sql_types::{Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use super::{EventRow, SealedEvent};
 use crate::db::committed::committed;
+use crate::db::rotation::SealedEvent;
+use crate::db::rotation::sealed_event::EventRow;
 use crate::db::{Connection, DbError};
 use crate::domain::KeyId;
 
