@@ -16,11 +16,13 @@ pub mod data_key;
 mod error;
 mod event;
 pub mod kek;
+mod opening;
 mod pace;
 mod plan;
 mod runner;
 pub mod token_key;
 
 pub use error::RotationError;
+pub use event::Wrong;
 pub use plan::{SampleError, reseal_time, token_time};
 pub use runner::{Ending, Hands, Options, Worker, run};

@@ -19,14 +19,14 @@ use crate::patience::Patience;
 /// How to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Rows or keys of a page, hence of a transaction.
+    /// Rows or keys of a page at most, hence of a transaction.
     pub batch: i32,
     /// Pages that are worked on at once.
     pub workers: usize,
     /// Rows or keys a second, at most.
     pub rate: Option<NonZeroU32>,
     /// How long KMS or PostgreSQL may be away before the run gives up.
-    pub patience: Duration,
+    pub patience: Patience,
 }
 
 /// How a run ended that did not fail.
@@ -76,10 +76,9 @@ pub async fn run<W: Worker>(
 ) -> Result<(Ending, Counts), RotationError> {
     let stop = stop.child_token();
     let hands = Hands { job, runner: Uuid::new_v4(), pool: pool.clone(), stop: stop.clone() };
-    let patience = Patience(options.patience);
     let arm = || async { Ok(rotation::arm(&mut *pool.get().await?, job, hands.runner).await?) };
     let may_pass = |error: &RotationError| error.may_pass() && !stop.is_cancelled();
-    match patience.wait_out(may_pass, || (), arm).await {
+    match options.patience.wait_out(may_pass, || (), arm).await {
         Err(error) if stop.is_cancelled() && error.may_pass() => return Ok((Ending::Stopped, Counts::default())),
         armed => armed?,
     }
@@ -87,7 +86,6 @@ pub async fn run<W: Worker>(
         hands: hands.clone(),
         worker,
         options,
-        patience,
         pace: Pace::new(options.rate),
         stop,
         in_hand: RwLock::new(()),
@@ -128,7 +126,6 @@ struct Run<W, P> {
     hands: Hands,
     worker: W,
     options: Options,
-    patience: Patience,
     pace: Pace,
     stop: CancellationToken,
     // Read by who has a page, written by who waits for all of them.
@@ -156,7 +153,7 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
             let in_hand = self.in_hand.read().await;
             let claim =
                 || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.batch).await?) };
-            let claim = match self.patience.wait_out(may_pass, || (), claim).await {
+            let claim = match self.options.patience.wait_out(may_pass, || (), claim).await {
                 Err(error) if self.is_let_go(&error) => break,
                 claim => claim?,
             };
@@ -172,7 +169,8 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                         // What was claimed is left for the next pass.
                         () = self.stop.cancelled() => break,
                     }
-                    match self.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await {
+                    match self.options.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await
+                    {
                         Err(error) if self.is_let_go(&error) => break,
                         worked => worked?,
                     }

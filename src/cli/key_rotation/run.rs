@@ -20,6 +20,7 @@ use crate::db::Pool;
 use crate::db::rotation::Counts;
 use crate::domain::RotationStep;
 use crate::key_rotation::{self, Ending, Options, RotationError, Worker};
+use crate::patience::Patience;
 
 /// How fast, and how patiently.
 #[derive(clap::Args, Debug)]
@@ -36,13 +37,13 @@ pub(super) struct PaceArgs {
     workers: std::num::NonZeroUsize,
     /// How long KMS or PostgreSQL may be away before the run gives up
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    patience: Duration,
+    pub(super) patience: Duration,
 }
 
 impl PaceArgs {
     pub(super) fn options(&self) -> Options {
         let batch = self.rate.map_or(self.batch, |rate| page(self.batch, rate));
-        Options { batch, workers: self.workers.get(), rate: self.rate, patience: self.patience }
+        Options { batch, workers: self.workers.get(), rate: self.rate, patience: Patience(self.patience) }
     }
 
     /// A connection for each worker, and one to spare.

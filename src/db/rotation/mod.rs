@@ -92,15 +92,15 @@ pub async fn arm(conn: &mut Connection, job: Uuid, runner: Uuid) -> Result<(), D
     Ok(())
 }
 
-/// The next rows or keys, `most` at most; committed when it returns, so nobody else gets them in this pass.
+/// The next rows or keys, `batch` at most; committed when it returns, so nobody else gets them in this pass.
 ///
 /// # Errors
 /// [`DbError`]; its refusal where the record is not on disk yet, or no checkpoint covers it and policy asks for one.
-pub async fn claim(conn: &mut Connection, job: Uuid, runner: Uuid, most: i32) -> Result<Claim, DbError> {
+pub async fn claim(conn: &mut Connection, job: Uuid, runner: Uuid, batch: i32) -> Result<Claim, DbError> {
     let row: ClaimRow = sql_query("SELECT * FROM pii_vault.claim_rotation($1, $2, $3)")
         .bind::<SqlUuid, _>(job)
         .bind::<SqlUuid, _>(runner)
-        .bind::<Integer, _>(most)
+        .bind::<Integer, _>(batch)
         .load(conn)
         .await
         .and_then(committed)

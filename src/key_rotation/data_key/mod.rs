@@ -3,19 +3,18 @@
 mod open;
 mod verify;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel_async::AsyncConnection as _;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 
-pub use verify::{Verified, Wrong, verify};
+pub use verify::{Verified, verify};
 
 use super::error::RotationError;
 use super::event::opener;
+use super::opening::Opening;
 use super::runner::{Hands, Worker};
 use crate::aws::KeyWrapper;
 use crate::db::hold::Hold;
@@ -27,16 +26,10 @@ use crate::keyring::{KeyLimits, Openers, SealingKeys, StepKey};
 use crate::patience::Patience;
 use open::{Page, by_key, reopen};
 
-/// Data keys that each worker keeps unwrapped, some 2 MiB each at most. Where more processes than this sealed at a
-/// time, KMS is asked for a key more than once.
-const KEYS: usize = 32;
-
 /// Seals the rows of a page anew.
 pub struct Reseal<W> {
     vault: VaultId,
-    wrapper: Arc<W>,
-    /// For each worker that is not at work.
-    openers: Mutex<Vec<Openers<W>>>,
+    opening: Arc<Opening<W>>,
     sealing: Arc<SealingKeys<W>>,
 }
 
@@ -50,7 +43,7 @@ pub async fn start(
     keys: &[Uuid],
     max_age: Option<Duration>,
     reason: &str,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<Option<Uuid>, RotationError> {
     let record = || async {
         let mut conn = pool.get().await?;
@@ -63,7 +56,7 @@ pub async fn start(
             recorded => Ok(recorded?),
         }
     };
-    Patience(patience).wait_out(RotationError::may_pass, || (), record).await
+    patience.wait_out(RotationError::may_pass, || (), record).await
 }
 
 impl<W: KeyWrapper> Reseal<W> {
@@ -80,24 +73,16 @@ impl<W: KeyWrapper> Reseal<W> {
                 sealing.advance().await;
             }
         });
-        Self { vault, wrapper, openers: Mutex::default(), sealing }
+        Self { vault, opening: Opening::new(wrapper, vault), sealing }
     }
 
-    /// On a thread of its own: it is all CPU but for a key that is unwrapped now and then.
     async fn reseal(&self, rows: Vec<SealedEvent>) -> Result<Page, RotationError> {
         let values = u64::try_from(rows.len() * 2).unwrap_or(u64::MAX);
         // Before anything is opened: where KMS is not to be had, no row passes for broken.
         let new = self.sealing.take(values).await?;
-        let kept = self.openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let (vault, runtime) = (self.vault, Handle::current());
-        let mut openers = kept.unwrap_or_else(|| Openers::new(self.wrapper.clone(), vault, Seals::Values, KEYS));
-        let resealing = spawn_blocking(move || {
-            let page = runtime.block_on(reseal_under(&mut openers, vault, &new, rows));
-            (openers, page)
-        });
-        let (openers, page) = resealing.await.map_err(|_| RotationError::Task)?;
-        self.openers.lock().unwrap_or_else(PoisonError::into_inner).push(openers);
-        page
+        let vault = self.vault;
+        let reseal = async move |openers: &mut Openers<W>| reseal_under(openers, vault, &new, rows).await;
+        self.opening.clone().off_the_runtime(reseal).await
     }
 
     /// Rows and what became of the page in one transaction.

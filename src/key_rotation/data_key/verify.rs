@@ -1,16 +1,15 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use time::Date;
 use uuid::Uuid;
 
-use super::{KEYS, RotationError};
 use crate::aws::KeyWrapper;
 use crate::db::Pool;
 use crate::db::rotation::data_key::sample::{self, SampledEvent, StoredTokens};
 use crate::db::sealing_keys::Seals;
-use crate::domain::{EventId, RotationFailure, VaultId};
+use crate::domain::{RotationFailure, VaultId};
 use crate::key_rotation::event::{open_parsed, opener};
+use crate::key_rotation::opening::KEYS;
+use crate::key_rotation::{RotationError, Wrong};
 use crate::keyring::{Openers, TokenKeys};
 use crate::patience::Patience;
 
@@ -21,17 +20,6 @@ pub struct Verified {
     pub good: u64,
     /// Those that do not.
     pub wrong: Vec<Wrong>,
-}
-
-/// A row that did not open, or whose tokens are not those of its values.
-#[derive(Clone, Copy, Debug)]
-pub struct Wrong {
-    /// UTC day of the event.
-    pub create_date: Date,
-    /// The event.
-    pub event: EventId,
-    /// Why.
-    pub why: RotationFailure,
 }
 
 /// Opens up to `most` rows at random that are under keys made since `job` was recorded, and compares their tokens.
@@ -45,9 +33,8 @@ pub async fn verify<W: KeyWrapper>(
     vault: VaultId,
     job: Uuid,
     most: i32,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<Verified, RotationError> {
-    let patience = Patience(patience);
     let may_pass = RotationError::may_pass;
     let record = || async { Ok(sample::record(&mut *pool.get().await?, job, most).await?) };
     let Some(sample) = patience.wait_out(may_pass, || (), record).await? else { return Ok(Verified::default()) };
@@ -67,8 +54,7 @@ pub async fn verify<W: KeyWrapper>(
         match patience.wait_out(may_pass, || (), check).await? {
             Ok(()) => verified.good += 1,
             Err(why) => {
-                let (create_date, event) = (row.event.create_date, row.event.event);
-                verified.wrong.push(Wrong { create_date, event, why });
+                verified.wrong.push(Wrong { position: row.event.position(), why });
             }
         }
     }

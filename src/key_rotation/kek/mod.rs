@@ -25,8 +25,8 @@ use crate::db::rotation::{self, Failed, Range};
 use crate::domain::RotationFailure;
 use calls::Answer;
 
-/// Calls of KMS that a page has under way at once.
-const AT_ONCE: usize = 8;
+/// Calls of KMS that a page, hence a worker, has under way at once.
+pub const AT_ONCE: usize = 8;
 
 /// Wraps the keys of a purpose anew.
 pub struct Rewrap<W> {

@@ -1,8 +1,6 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use diesel_async::AsyncConnection as _;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -11,15 +9,12 @@ use crate::aws::{EncryptionContext, KeyWrapper};
 use crate::crypto::Commitment;
 use crate::db::rotation::token_key::{self, NextTokenKey, TokenRefusal, TokenRow};
 use crate::db::rotation::{self, Job, Range};
-use crate::db::sealing_keys::Seals;
 use crate::db::{DbError, Pool, vault};
 use crate::domain::{KeyId, Purpose, VaultId};
+use crate::key_rotation::opening::Opening;
 use crate::key_rotation::{Hands, RotationError, Worker};
 use crate::keyring::{Openers, TokenKey, TokenKeys};
 use crate::patience::Patience;
-
-/// Data keys that each worker keeps unwrapped.
-const KEYS: usize = 32;
 
 /// Makes a token key and records a rotation to it. From then on ingestion fills both slots.
 ///
@@ -55,12 +50,10 @@ pub struct Backfill<W> {
 
 /// The keys of a rotation, and what opens.
 pub(super) struct Shared<W> {
-    wrapper: Arc<W>,
+    opening: Arc<Opening<W>>,
     vault: VaultId,
     old: TokenKey,
     new: TokenKey,
-    /// For each worker that is not at work.
-    openers: Mutex<Vec<Openers<W>>>,
 }
 
 impl<W: KeyWrapper> Backfill<W> {
@@ -79,7 +72,7 @@ impl<W: KeyWrapper> Worker for Backfill<W> {
         if rows.is_empty() {
             return Ok(());
         }
-        let page = self.shared.clone().off_the_runtime(rows).await?.filling();
+        let page = self.shared.clone().open(rows).await?.filling();
         let mut conn = hands.pool.get().await?;
         let stored = conn.transaction(async |conn| {
             let stored = token_key::store(conn, hands.job, &page.fillings).await?;
@@ -113,22 +106,16 @@ impl<W: KeyWrapper> Shared<W> {
             }
         }
         let (old, new) = old.zip(new).ok_or(RotationError::TokenKeysGone)?;
-        Ok(Self { wrapper: Arc::new(wrapper), vault, old, new, openers: Mutex::default() })
+        Ok(Self { opening: Opening::new(Arc::new(wrapper), vault), vault, old, new })
     }
 
-    /// Opens and computes on a thread of its own: it is all CPU but for a key that is unwrapped now and then.
-    pub(super) async fn off_the_runtime(self: Arc<Self>, rows: Vec<TokenRow>) -> Result<Opened, RotationError> {
-        let runtime = Handle::current();
-        spawn_blocking(move || {
-            let kept = self.openers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut openers =
-                kept.unwrap_or_else(|| Openers::new(self.wrapper.clone(), self.vault, Seals::Values, KEYS));
-            // Where it fails the openers go: they keep that a key did not open, and it may at the next try.
-            let opened = runtime.block_on(open(&mut openers, self.vault, &self.old, &self.new, rows))?;
-            self.openers.lock().unwrap_or_else(PoisonError::into_inner).push(openers);
-            Ok(opened)
-        })
-        .await
-        .map_err(|_| RotationError::Task)?
+    /// Opens rows and computes their tokens.
+    pub(super) async fn open(self: Arc<Self>, rows: Vec<TokenRow>) -> Result<Opened, RotationError> {
+        let opening = self.opening.clone();
+        opening
+            .off_the_runtime(async move |openers: &mut Openers<W>| {
+                open(openers, self.vault, &self.old, &self.new, rows).await
+            })
+            .await
     }
 }

@@ -38,7 +38,7 @@ pub use finish::finish;
 pub use retire::retire;
 pub use rollback::roll_back;
 pub use token_map::{Exported, TokenMap};
-pub use verify::{Verification, WrongRow, verify};
+pub use verify::{Verified, verify};
 
 use uuid::Uuid;
 

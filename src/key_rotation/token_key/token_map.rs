@@ -1,5 +1,4 @@
 use std::io;
-use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -36,14 +35,14 @@ impl TokenMap {
         pool: &Pool,
         job: Uuid,
         reason: &str,
-        patience: Duration,
+        patience: Patience,
     ) -> Result<Result<Self, TokenRefusal>, RotationError> {
         let id = match token_map::record(&mut *pool.get().await?, job, reason).await? {
             Ok(id) => id,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let seq = token_map::arm(&mut *pool.get().await?, id).await?;
-        Ok(Ok(Self { id, seq, pool: pool.clone(), patience: Patience(patience) }))
+        Ok(Ok(Self { id, seq, pool: pool.clone(), patience }))
     }
 
     /// The entry of the audit log.

@@ -8,7 +8,7 @@ use crate::db::Pool;
 use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport, TokenRow, Tokens};
 use crate::db::rotation::{Job, Position};
 use crate::domain::RotationFailure;
-use crate::key_rotation::RotationError;
+use crate::key_rotation::{RotationError, Wrong};
 use crate::patience::Patience;
 
 /// Differences that are listed; the report counts them all.
@@ -16,7 +16,7 @@ const LISTED: i32 = 1000;
 
 /// What was found of a rotation that has filled its rows.
 #[derive(Debug)]
-pub struct Verification {
+pub struct Verified {
     /// Counts over all rows.
     pub report: TokenReport,
     /// Rows that they do not add up for, a thousand at most.
@@ -24,19 +24,10 @@ pub struct Verification {
     /// Rows that were opened.
     pub sampled: usize,
     /// Those among them that did not open, or have other tokens than those of their values.
-    pub wrong: Vec<WrongRow>,
+    pub wrong: Vec<Wrong>,
 }
 
-/// A row of the sample that is not as it should be.
-#[derive(Clone, Copy, Debug)]
-pub struct WrongRow {
-    /// Its primary key.
-    pub position: Position,
-    /// Why it does not open; `TokenMismatch`: it does, and a token is not that of its value.
-    pub why: RotationFailure,
-}
-
-impl Verification {
+impl Verified {
     /// Whether each row has tokens of both keys, and both show the same groups of duplicates. Rows that were found to
     /// have another's tokens are left out; they are listed with the rotation.
     #[must_use]
@@ -59,7 +50,7 @@ pub async fn verify<W: KeyWrapper>(
     job: &Job,
     sample: u16,
     patience: Patience,
-) -> Result<Result<Verification, TokenRefusal>, RotationError> {
+) -> Result<Result<Verified, TokenRefusal>, RotationError> {
     let may_pass = RotationError::may_pass;
     let report = || async { Ok::<_, RotationError>(token_key::report(&mut *pool.get().await?, job.id).await?) };
     let report = match patience.wait_out(may_pass, || (), report).await? {
@@ -75,7 +66,7 @@ pub async fn verify<W: KeyWrapper>(
             patience.wait_out(may_pass, || (), list).await?
         }
     };
-    let mut found = Verification { report, differences, sampled: 0, wrong: Vec::new() };
+    let mut found = Verified { report, differences, sampled: 0, wrong: Vec::new() };
     if sample > 0 {
         let take = || async {
             Ok::<_, RotationError>(token_key::sample(&mut *pool.get().await?, job.id, sample.into()).await?)
@@ -85,7 +76,7 @@ pub async fn verify<W: KeyWrapper>(
         let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.event.position(), new.clone())).collect();
         let rows: Vec<_> = sample.into_iter().map(|(row, _)| row).collect();
         let shared = Arc::new(Shared::load(pool, wrapper, job, patience).await?);
-        let opened = patience.wait_out(may_pass, || (), || shared.clone().off_the_runtime(rows.clone())).await?;
+        let opened = patience.wait_out(may_pass, || (), || shared.clone().open(rows.clone())).await?;
         found.wrong = opened.0.into_iter().filter_map(|(row, computed)| wrong(&row, computed, &new)).collect();
     }
     Ok(Ok(found))
@@ -95,7 +86,7 @@ fn wrong(
     row: &TokenRow,
     computed: Result<Computed, RotationFailure>,
     new: &BTreeMap<Position, Tokens>,
-) -> Option<WrongRow> {
+) -> Option<Wrong> {
     let why = match computed {
         Ok(Computed { old_is_right, new: (ip, device_id) }) => {
             let new_is_right = new.get(&row.event.position()) == Some(&Tokens(Some(ip), Some(device_id)));
@@ -103,5 +94,5 @@ fn wrong(
         }
         Err(why) => why,
     };
-    Some(WrongRow { position: row.event.position(), why })
+    Some(Wrong { position: row.event.position(), why })
 }

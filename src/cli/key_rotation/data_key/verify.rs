@@ -13,6 +13,7 @@ use crate::db::rotation::{all, data_key};
 use crate::db::{Role, vault};
 use crate::domain::RotationKind;
 use crate::key_rotation::data_key::{Verified, verify};
+use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Counts the rows under the keys that the rotation left. Then opens some rows that were sealed since,
@@ -62,7 +63,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let verified = match job {
         Some(job) if args.sample > 0 => {
             let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
-            match verify(&pool, kms, vault, job, args.sample, args.patience).await {
+            match verify(&pool, kms, vault, job, args.sample, Patience(args.patience)).await {
                 Ok(verified) => verified,
                 Err(error) => return refused_or(error, "the sample was not opened", format),
             }
@@ -100,8 +101,8 @@ struct Wrong {
 impl Report {
     fn new(job: Option<Uuid>, keys: usize, rows_left: i64, left: Vec<Shown>, verified: &Verified) -> Self {
         let wrong = verified.wrong.iter().map(|row| Wrong {
-            create_date: row.create_date.to_string(),
-            event_id: row.event.to_string(),
+            create_date: row.position.0.to_string(),
+            event_id: row.position.1.to_string(),
             why: row.why.name(),
         });
         Self { job, keys, rows_left, left, opened: verified.good, wrong: wrong.collect() }

@@ -10,8 +10,7 @@ use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::{Role, rotation, vault};
 use crate::domain::{KeyState, Purpose, RotationKind};
-use crate::key_rotation::kek::{Calls, target};
-use crate::patience::Patience;
+use crate::key_rotation::kek::{AT_ONCE, Calls, target};
 
 const EXAMPLES: &str = "\
 Counts the keys that would be wrapped anew: each is one call of ReEncrypt, however many rows are
@@ -23,9 +22,6 @@ The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on bo
 Examples:
   pii-vault key-rotation kek plan --purpose data --to alias/pii-vault-data-2027
   pii-vault key-rotation kek plan --purpose token --newest-material";
-
-/// Calls that a worker has under way at once.
-const AT_ONCE: f64 = 8.0;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -52,7 +48,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let options = args.pace.options();
     let to = args.to.unwrap_or_else(|| KmsKeys::from(args.kms).wrapping(args.purpose).to_owned());
     let vault = vault::id(&mut conn).await?;
-    let calls = Calls::new(kms(None).await, vault, args.purpose, None, Patience(options.patience));
+    let calls = Calls::new(kms(None).await, vault, args.purpose, None, options.patience);
     let to = target(&mut conn, &calls, &to).await?;
     // The first call made the connection.
     let began = Instant::now();
@@ -67,7 +63,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     };
     let keys: i64 = groups.iter().filter(is_left).map(|group| group.key_count).sum();
     let rate = options.rate.unwrap_or(RATE).get();
-    let at_once = AT_ONCE * f64::from(u32::try_from(options.workers).unwrap_or(u32::MAX));
+    let at_once = f64::from(u32::try_from(options.workers.saturating_mul(AT_ONCE)).unwrap_or(u32::MAX));
     let each = |call: Duration| (call.as_secs_f64() / at_once).max(1.0 / f64::from(rate));
     let told = call.map(|call| format!("a call of KMS took {:.0} ms from here", call.as_secs_f64() * 1000.0));
     let plan = Plan {

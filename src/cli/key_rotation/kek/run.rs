@@ -83,7 +83,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         named: args.to.is_some(),
         to: args.to.unwrap_or_else(|| KmsKeys::from(args.kms).wrapping(args.purpose).to_owned()),
         newest: args.newest_material,
-        patience: Patience(options.patience),
+        patience: options.patience,
     };
     let begun = match rotation::unfinished(&mut conn, RotationKind::Kek, args.purpose).await? {
         Some(job) => asked.go_on(&mut conn, job).await?,
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_page_is_five_seconds_of_calls_at_most() {
         let paced = |rate, batch| {
-            let asked = Options { batch, workers: 2, rate: NonZeroU32::new(rate), patience: Duration::ZERO };
+            let asked = Options { batch, workers: 2, rate: NonZeroU32::new(rate), patience: Patience(Duration::ZERO) };
             let (rate, options) = pace(asked);
             assert_eq!(options.rate, None, "the pages wait for nothing");
             (rate.get(), options.batch)

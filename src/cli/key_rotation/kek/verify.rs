@@ -1,9 +1,9 @@
 use std::fmt;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::run::RATE;
 use super::{kms, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
@@ -13,8 +13,6 @@ use crate::db::{Role, vault};
 use crate::domain::Purpose;
 use crate::key_rotation::kek::{Calls, Verified, target, verify};
 use crate::patience::Patience;
-
-const RATE: NonZeroU32 = NonZeroU32::new(200).unwrap();
 
 const EXAMPLES: &str = "\
 By query: whether the KMS key wraps all keys of the purpose, those that are retired left out; with

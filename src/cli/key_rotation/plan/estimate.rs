@@ -93,8 +93,8 @@ fn share(count: usize) -> f64 {
     f64::from(u32::try_from(count.max(1)).unwrap_or(u32::MAX))
 }
 
-/// Exact up to 2^53, and beyond that near enough for an estimate.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for an estimate")]
+/// Exact up to 2^53, and beyond that near enough for a time or a rate.
+#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for times and rates")]
 pub(in crate::cli::key_rotation) fn number(count: i64) -> f64 {
     count as f64
 }

@@ -5,6 +5,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::cli::escaped::Escaped;
+use crate::cli::key_rotation::plan::number;
 use crate::db::rotation::{Job, Told};
 use crate::domain::{RotationKind, RotationStep, TokenSlot};
 
@@ -200,12 +201,6 @@ pub(in crate::cli::key_rotation) fn within(seconds: f64) -> String {
         seconds if seconds < 172_800.0 => format!("{:.0} h", seconds / 3600.0),
         seconds => format!("{:.0} d", seconds / 86_400.0),
     }
-}
-
-/// Exact up to 2^53, and beyond that near enough for a rate.
-#[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "for rates and shares")]
-fn number(count: i64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
-    let (reason, patience) = (args.reason.as_deref(), args.pace.options().patience);
+    let (reason, patience) = (args.reason.as_deref(), args.pace.patience);
     match watched(async |told| token_key::roll_back(&server, reason, patience, told).await).await {
         Ok(job) => empty(&server, job, &args.pace, "rolled back", format).await,
         Err(error) => not_done(error, format),

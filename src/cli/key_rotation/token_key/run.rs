@@ -13,7 +13,6 @@ use crate::db::{Fault, Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 use crate::key_rotation::RotationError;
 use crate::key_rotation::token_key::{self, Backfill};
-use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Where no rotation of the token key is under way, this makes the next key and records why. Every
@@ -59,13 +58,13 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let server = args.database.server()?;
     let pool = server.pool(Role::Reseal, args.pace.connections()).await?;
     let (config, keys) = (client::load().await, KmsKeys::from(args.kms));
+    let options = args.pace.options();
     let job = match current(&pool).await? {
         Some(job) => job,
         None => {
             let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
             let wrapper = Kms::new(&config, keys.clone());
-            let patience = Patience(args.pace.options().patience);
-            match token_key::start(&pool, &wrapper, reason, patience).await {
+            match token_key::start(&pool, &wrapper, reason, options.patience).await {
                 // Another was as fast: both work on it.
                 Ok(Ok(_) | Err(TokenRefusal::Unfinished)) => {}
                 Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
@@ -81,12 +80,11 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         let why = args.reason.as_deref().unwrap_or("tried once more");
         retry(&mut *pool.get().await?, job.id, why).await?;
     }
-    let patience = Patience(args.pace.options().patience);
-    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, patience).await {
+    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, options.patience).await {
         Ok(worker) => worker,
         Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
     };
-    match drive(&pool, job.id, worker, args.pace.options(), "rows", format).await {
+    match drive(&pool, job.id, worker, options, "rows", format).await {
         Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => {
             Refused::from(TokenRefusal::Over).tell(format)
         }

@@ -19,6 +19,7 @@ use crate::db::rotation::token_key::token_map::TokenPair;
 use crate::domain::Field;
 use crate::key_rotation::RotationError;
 use crate::key_rotation::token_key::TokenMap;
+use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 For who stored tokens elsewhere: each old token with the new one of the same value, once, of a
@@ -67,7 +68,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let result = async {
         let pool = server.pool(Role::Reseal, 1).await?;
         let recorded = match current(&pool).await? {
-            Some(job) => TokenMap::record(&pool, job.id, &args.reason, args.patience).await?,
+            Some(job) => TokenMap::record(&pool, job.id, &args.reason, Patience(args.patience)).await?,
             None => Err(TokenRefusal::NotFilled),
         };
         let map = match recorded {

@@ -14,7 +14,7 @@ use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::token_key::TokenRefusal;
 use crate::domain::RotationStep;
-use crate::key_rotation::token_key::{self, Verification};
+use crate::key_rotation::token_key::{self, Verified};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
@@ -102,7 +102,7 @@ struct Line {
 }
 
 impl Shown {
-    fn new(job: Uuid, found: &Verification) -> Self {
+    fn new(job: Uuid, found: &Verified) -> Self {
         let report = &found.report;
         let wrong = found.wrong.iter().map(|row| Line {
             create_date: row.position.0.to_string(),
