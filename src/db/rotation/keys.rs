@@ -7,6 +7,7 @@ use diesel_async::RunQueryDsl;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::db::dead_letters::interval;
 use crate::db::enums::sql;
 use crate::db::{Connection, DbError};
 use crate::domain::{KeyState, Purpose, TokenSlot};
@@ -75,10 +76,8 @@ pub async fn keys(conn: &mut Connection, with_rows: bool) -> Result<Vec<KeyGroup
 /// # Errors
 /// [`DbError`].
 pub async fn extent(conn: &mut Connection, max_age: Option<Duration>, named: &[Uuid]) -> Result<Extent, DbError> {
-    let max_age = max_age
-        .map(|age| diesel::data_types::PgInterval::from_microseconds(age.as_micros().try_into().unwrap_or(i64::MAX)));
     sql_query("SELECT * FROM pii_vault.plan_data_keys($1, $2)")
-        .bind::<Nullable<Interval>, _>(max_age)
+        .bind::<Nullable<Interval>, _>(max_age.map(interval))
         .bind::<Array<SqlUuid>, _>(named)
         .get_result(conn)
         .await

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Args {
     /// This key; can be repeated. Without it, each decrypt-only key that no row names
     #[arg(long, value_name = "UUID")]
     key: Vec<Uuid>,
-    /// Why, for the audit log
+    /// Why, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub(in crate::cli) struct Args {
     /// Leave this key; can be repeated
     #[arg(long, value_name = "UUID")]
     key: Vec<Uuid>,
-    /// Why, for the audit log; not needed to go on
+    /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     #[command(flatten)]

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Args {
     /// The rotation that passed them over
     #[arg(long, value_name = "UUID")]
     job: Uuid,
-    /// Why, for the audit log
+    /// Why, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
     #[command(flatten)]

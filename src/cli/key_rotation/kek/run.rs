@@ -61,7 +61,7 @@ pub(in crate::cli) struct Args {
     /// Also wrap anew what this KMS key wraps already, for its newest material
     #[arg(long)]
     newest_material: bool,
-    /// Why, for the record: at most 1000 characters. Needed unless a rotation goes on that is not finished
+    /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
     #[command(flatten)]
