@@ -50,6 +50,12 @@ impl AwsError {
         self.is_transient() || self.fault == AwsFault::NotConfigured
     }
 
+    /// Whether it is for the KMS key being out of use, which somebody can take back: enable it, or cancel its deletion.
+    #[must_use]
+    pub fn is_key_off(&self) -> bool {
+        matches!(self.code(), Some("DisabledException" | "KMSInvalidStateException"))
+    }
+
     /// AWS's error code, where there was an answer.
     #[must_use]
     pub fn code(&self) -> Option<&str> {

@@ -88,16 +88,16 @@ impl RotationError {
             }
     }
 
-    /// Whether to wait and try again, for a checkpoint too. A refusal by PostgreSQL is the end: somebody is there to
-    /// read it.
+    /// Whether to wait and try again: for a checkpoint too, and for somebody who enables a KMS key. A refusal by
+    /// PostgreSQL is the end: somebody is there to read it.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Db(error) | Self::Key(KeyringError::Db(error)) => {
                 matches!(error.refusal(), Some(AccessRefusal::NoCheckpoint | AccessRefusal::NotDurable))
                     || error.is_transient() && error.fault() != Fault::Refused
             }
-            Self::Key(error) => error.is_transient(),
-            Self::Aws(error) => error.is_transient(),
+            Self::Key(error) => error.is_transient() || error.is_key_off(),
+            Self::Aws(error) => error.is_transient() || error.is_key_off(),
             Self::KeysChanged | Self::KmsKeyOff { .. } => true,
             Self::WaitedOut(_)
             | Self::Rewrap { .. }
@@ -124,6 +124,14 @@ mod tests {
         }
         let denied = RotationError::Aws(AwsError::new("kms:Decrypt", AwsFault::Denied));
         assert!(!denied.may_pass_amid_work(true));
+    }
+
+    #[test]
+    fn a_kms_key_that_is_off_is_waited_for() {
+        let off = KeyringError::KmsKeyOff { key: KeyId::random(), kms_key: "arn".to_owned() };
+        assert!(!off.is_transient() && !off.may_pass(), "nobody else waits for it");
+        assert!(RotationError::Key(off).may_pass());
+        assert!(!RotationError::Key(KeyringError::NoTokenKey).may_pass());
     }
 
     #[test]

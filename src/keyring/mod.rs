@@ -33,6 +33,17 @@ pub enum KeyringError {
         /// The mismatch.
         source: CommitmentMismatch,
     },
+    /// The KMS key that wraps a token key is out of use. Until somebody takes that back no token can be computed.
+    #[error(
+        "the KMS key {kms_key}, which wraps token key {key}, is disabled or about to be deleted; enable it, or cancel its \
+         deletion"
+    )]
+    KmsKeyOff {
+        /// The token key.
+        key: KeyId,
+        /// ARN of the KMS key.
+        kms_key: String,
+    },
     /// The vault has no token key.
     #[error("the vault has no token key; run `pii-vault init`")]
     NoTokenKey,
@@ -45,7 +56,17 @@ impl KeyringError {
         match self {
             Self::Aws(error) => error.is_transient(),
             Self::Db(error) => error.is_transient(),
-            Self::Commitment { .. } | Self::NoTokenKey => false,
+            Self::Commitment { .. } | Self::KmsKeyOff { .. } | Self::NoTokenKey => false,
+        }
+    }
+
+    /// Whether it is for a KMS key being out of use, which somebody can take back.
+    #[must_use]
+    pub fn is_key_off(&self) -> bool {
+        match self {
+            Self::KmsKeyOff { .. } => true,
+            Self::Aws(error) => error.is_key_off(),
+            Self::Db(_) | Self::Commitment { .. } | Self::NoTokenKey => false,
         }
     }
 

@@ -83,12 +83,12 @@ impl<W: KeyWrapper> Openers<W> {
 /// be the same for every key, and somebody can lift it.
 fn unopenable(error: &AwsError) -> Option<Unopenable> {
     match (error.fault(), error.code()) {
+        _ if error.is_key_off() => Some(Unopenable::KmsKeyOff),
         (AwsFault::Malformed, _)
         | (_, Some("InvalidCiphertextException" | "IncorrectKeyException" | "InvalidKeyUsageException")) => {
             Some(Unopenable::WrappedKey)
         }
         (AwsFault::NotFound, _) => Some(Unopenable::KmsKey),
-        (_, Some("DisabledException" | "KMSInvalidStateException")) => Some(Unopenable::KmsKeyOff),
         _ => None,
     }
 }

@@ -104,7 +104,12 @@ impl TokenKey {
     /// [`KeyringError`].
     pub async fn unwrap<W: KeyWrapper>(wrapper: &W, vault: VaultId, row: &TokenKeyRow) -> Result<Self, KeyringError> {
         let context = EncryptionContext { vault, purpose: Purpose::Token, key: row.id() };
-        let key = wrapper.unwrap(&row.kms_key, &row.wrapped_key, context).await?;
+        let key = wrapper.unwrap(&row.kms_key, &row.wrapped_key, context).await.map_err(|error| {
+            match error.is_key_off() {
+                true => KeyringError::KmsKeyOff { key: row.id(), kms_key: row.kms_key.clone() },
+                false => error.into(),
+            }
+        })?;
         Commitment::verify(&row.commitment, &key)
             .map_err(|source| KeyringError::Commitment { key: row.id(), source })?;
         Ok(Self { id: row.id(), tokenizer: Tokenizer::new(&key) })

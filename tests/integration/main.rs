@@ -67,6 +67,7 @@ mod key_rotation_plan;
 mod key_rotation_status;
 mod key_rotation_token_key;
 mod key_rotation_token_key_faults;
+mod key_rotation_token_key_kms;
 mod key_rotation_token_key_role;
 mod lookup;
 mod lookup_role;

@@ -66,7 +66,7 @@ impl<W: KeyRewrapper> Calls<W> {
 
 /// Whether to wait: for KMS, for credentials, or for somebody who enables a key again or cancels its deletion.
 fn may_pass(error: &AwsError) -> bool {
-    error.may_pass() || matches!(error.code(), Some("DisabledException" | "KMSInvalidStateException"))
+    error.may_pass() || error.is_key_off()
 }
 
 /// By the errors of `ReEncrypt` in the KMS API reference. That the KMS key to wrap by exists and can wrap was seen

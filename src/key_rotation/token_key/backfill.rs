@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use diesel_async::AsyncConnection as _;
+use tokio::sync::OnceCell;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -45,7 +46,10 @@ pub async fn start<W: KeyWrapper>(
 
 /// Fills the slot of the new key where it is empty.
 pub struct Backfill<W> {
-    shared: Arc<Shared<W>>,
+    pool: Pool,
+    wrapper: Arc<W>,
+    job: Job,
+    shared: OnceCell<Arc<Shared<W>>>,
 }
 
 /// The keys of a rotation, and what opens.
@@ -57,12 +61,14 @@ pub(super) struct Shared<W> {
 }
 
 impl<W: KeyWrapper> Backfill<W> {
-    /// Unwraps both token keys of a job, and compares them with what was committed to.
-    ///
-    /// # Errors
-    /// [`RotationError`].
-    pub async fn load(pool: &Pool, wrapper: W, job: &Job, patience: Patience) -> Result<Self, RotationError> {
-        Ok(Self { shared: Arc::new(Shared::load(pool, wrapper, job, patience).await?) })
+    /// No key yet: the first page brings those of the rotation.
+    pub fn new(pool: Pool, wrapper: W, job: Job) -> Self {
+        Self { pool, wrapper: Arc::new(wrapper), job, shared: OnceCell::new() }
+    }
+
+    async fn shared(&self) -> Result<Arc<Shared<W>>, RotationError> {
+        let load = async || Shared::load(&self.pool, &self.wrapper, &self.job).await.map(Arc::new);
+        self.shared.get_or_try_init(load).await.cloned()
     }
 }
 
@@ -72,7 +78,7 @@ impl<W: KeyWrapper> Worker for Backfill<W> {
         if rows.is_empty() {
             return Ok(());
         }
-        let page = self.shared.clone().open(rows).await?.filling();
+        let page = self.shared().await?.open(rows).await?.filling();
         let mut conn = hands.pool.get().await?;
         let stored = conn.transaction(async |conn| {
             let stored = token_key::store(conn, hands.job, &page.fillings).await?;
@@ -90,13 +96,11 @@ impl<W: KeyWrapper> Worker for Backfill<W> {
 }
 
 impl<W: KeyWrapper> Shared<W> {
-    pub(super) async fn load(pool: &Pool, wrapper: W, job: &Job, patience: Patience) -> Result<Self, RotationError> {
-        let load = || async {
-            let mut conn = pool.get().await?;
-            let vault = vault::id(&mut conn).await?;
-            Ok::<_, RotationError>((vault, TokenKeys::load(&mut conn, &wrapper, vault).await?))
-        };
-        let (vault, keys) = patience.wait_out(RotationError::may_pass, || (), load).await?;
+    /// Unwraps both token keys of a job, and compares them with what was committed to.
+    pub(super) async fn load(pool: &Pool, wrapper: &Arc<W>, job: &Job) -> Result<Self, RotationError> {
+        let mut conn = pool.get().await?;
+        let vault = vault::id(&mut conn).await?;
+        let keys = TokenKeys::load(&mut conn, &**wrapper, vault).await?;
         let (mut old, mut new) = (None, None);
         for key in keys.slot_a.into_iter().chain(keys.slot_b) {
             if job.new_key == Some(key.id.0) {
@@ -106,7 +110,7 @@ impl<W: KeyWrapper> Shared<W> {
             }
         }
         let (old, new) = old.zip(new).ok_or(RotationError::TokenKeysGone)?;
-        Ok(Self { opening: Opening::new(Arc::new(wrapper), vault), vault, old, new })
+        Ok(Self { opening: Opening::new(wrapper.clone(), vault), vault, old, new })
     }
 
     /// Opens rows and computes their tokens.

@@ -75,7 +75,8 @@ pub async fn verify<W: KeyWrapper>(
         found.sampled = sample.len();
         let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.event.position(), new.clone())).collect();
         let rows: Vec<_> = sample.into_iter().map(|(row, _)| row).collect();
-        let shared = Arc::new(Shared::load(pool, wrapper, job, patience).await?);
+        let wrapper = Arc::new(wrapper);
+        let shared = Arc::new(patience.wait_out(may_pass, || (), || Shared::load(pool, &wrapper, job)).await?);
         let opened = patience.wait_out(may_pass, || (), || shared.clone().open(rows.clone())).await?;
         found.wrong = opened.0.into_iter().filter_map(|(row, computed)| wrong(&row, computed, &new)).collect();
     }

@@ -23,8 +23,12 @@ impl World {
     }
 
     pub(crate) fn start_token_key(&self, args: &[&str]) -> Running {
+        self.start_token_key_with(args, &[])
+    }
+
+    pub(crate) fn start_token_key_with(&self, args: &[&str], env: &[(&str, &str)]) -> Running {
         let command = ["key-rotation", "token-key"];
-        self.pii_vault(Who::Reseal, &[&command, args, &["--output", "json"]].concat())
+        self.pii_vault_with(Who::Reseal, &[&command, args, &["--output", "json"]].concat(), env)
     }
 
     pub(crate) fn token_key(&self, args: &[&str]) -> Finished {

@@ -80,21 +80,20 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         let why = args.reason.as_deref().unwrap_or("tried once more");
         retry(&mut *pool.get().await?, job.id, why).await?;
     }
-    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, options.patience).await {
-        Ok(worker) => worker,
-        Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
-    };
-    match drive(&pool, job.id, worker, options, "rows", format).await {
-        Err(error) if is_refusal(&error) && is_over(&pool, job.id).await => {
-            Refused::from(TokenRefusal::Over).tell(format)
-        }
+    let (id, wrapper) = (job.id, Kms::for_job(&config, job.id, keys));
+    match drive(&pool, id, Backfill::new(pool.clone(), wrapper, job), options, "rows", format).await {
+        Err(error) if is_refusal(&error) && is_over(&pool, id).await => Refused::from(TokenRefusal::Over).tell(format),
         ended => ended,
     }
 }
 
-/// By PostgreSQL, of what this role works on no more.
+/// By PostgreSQL, of what this role works on no more; or its keys went before the first page.
 fn is_refusal(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(RotationError::Db(error)) if error.fault() == Fault::Refused)
+    match error.downcast_ref() {
+        Some(RotationError::Db(error)) => error.fault() == Fault::Refused,
+        Some(RotationError::TokenKeysGone) => true,
+        _ => false,
+    }
 }
 
 async fn is_over(pool: &Pool, job: Uuid) -> bool {
