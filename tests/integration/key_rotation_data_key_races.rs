@@ -2,19 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{World, ended, soak};
+use crate::support::{Chance, World, ended, soak};
 
 const ALL: [&str; 5] = ["run", "--max-age", "0", "--reason", "a test"];
-
-/// A small generator: the same seed kills at the same moments, as far as a machine repeats itself.
-struct Moments(u64);
-
-impl Moments {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_loses_nothing_and_ends() {
@@ -22,15 +12,15 @@ async fn killed_at_any_moment_it_loses_nothing_and_ends() {
     let world = World::vault().await;
     world.ingest(4, rows / 4);
     let before = world.events_as_text().await;
-    let mut moments = Moments(6);
+    let mut chance = Chance::new();
     for kill in 0..kills {
         let args = [&ALL[..], &["--batch", "40", "--rate", rate, "--workers", "3"]].concat();
         let mut run = world.start_data_key(&args);
         // Amid its pages mostly, and now and then before its first one.
-        if moments.below(4) > 0 {
+        if chance.below(4) > 0 {
             world.wait_for_resealed(i64::try_from(rows * (kill + 1) / (kills + 2)).unwrap()).await;
         }
-        tokio::time::sleep(Duration::from_millis(moments.below(200))).await;
+        tokio::time::sleep(Duration::from_millis(chance.below(200) as u64)).await;
         run.kill();
         assert_eq!(world.count("pii_vault.login_events").await, i64::try_from(rows).unwrap(), "kill {kill}");
         let twice = "(SELECT FROM pii_vault.login_events GROUP BY create_date, event_id HAVING count(*) > 1) AS twice";

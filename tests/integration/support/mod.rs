@@ -6,6 +6,7 @@ mod audit;
 mod authority;
 mod command;
 mod cutter;
+mod dose;
 mod events;
 mod gate;
 mod hold;
@@ -41,6 +42,7 @@ pub(crate) use audit::Story;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
 pub(crate) use cutter::{Cutter, Point, Sender, Strike};
+pub(crate) use dose::{Chance, soak};
 pub(crate) use events::add_raw_events;
 pub(crate) use gate::Gate;
 pub(crate) use hold::{Hold, Way};
@@ -57,11 +59,6 @@ pub(crate) use unmask::json_lines;
 use crate::stack::Stack;
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("PostgreSQL, SQS and KMS start"));
-
-/// Whether the full dose of heavy proofs was asked for.
-pub(crate) fn soak() -> bool {
-    std::env::var_os("PII_VAULT_SOAK").is_some()
-}
 
 pub(crate) struct World {
     /// Makes names in shared servers unique.
