@@ -93,7 +93,8 @@ impl Recipe for Ministack {
     }
 }
 
-/// moto: unlike others it binds a ciphertext to its encryption context.
+/// moto: unlike others it binds a ciphertext to its encryption context. The script adds new material, and refuses for keys
+/// that are disabled.
 struct Kms {
     python: PathBuf,
 }
@@ -105,7 +106,7 @@ impl Recipe for Kms {
 
     fn command(&self, port: u16) -> Command {
         let mut command = python(&self.python);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p"]).arg(port.to_string());
+        command.args(["-c", include_str!("kms.py"), "-H", "127.0.0.1", "-p"]).arg(port.to_string());
         command
     }
 

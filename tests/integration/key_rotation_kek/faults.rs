@@ -31,6 +31,27 @@ async fn kms_is_waited_for_and_the_rotation_goes_on() {
     }
 }
 
+/// In KMS itself, by DisableKey.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kms_key_of_either_side_that_is_disabled_is_waited_for_until_it_is_enabled() {
+    let world = World::vault().await;
+    world.add_data_keys(KEYS as i32).await;
+    let (old, new) = (world.only_kms_key("data_keys").await, world.another_kms_key().await);
+    let door = Door::before_kms(&world, Mood::Usual).await;
+    let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--rate", "20", "--batch", "5"];
+    let mut run = world.kek_through(&door.url, &args);
+    for (changed, side) in [(5, &old), (20, &new)] {
+        world.wait_for_changed(changed).await;
+        world.set_kms_key_enabled(side, false).await;
+        run.wait_for_log(&format!("{side} is disabled"));
+        world.set_kms_key_enabled(side, true).await;
+    }
+    let ended = run.finish().done().json();
+    assert_eq!((&ended["changed"], &ended["failed"]), (&json!(KEYS), &json!(0)));
+    assert_eq!(world.only_kms_key("data_keys").await, new);
+    assert!(door.calls() as i64 > KEYS + 1, "KMS was asked again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn patience_ends_and_what_was_wrapped_stays() {
     let world = World::vault().await;

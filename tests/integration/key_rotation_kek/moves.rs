@@ -1,9 +1,9 @@
-//! All keys of a purpose, from one KMS key or material to another.
+//! All keys of a purpose, from one KMS key to another.
 
 use serde_json::json;
 
 use super::scene::{Door, Mood, TABLES};
-use crate::support::{Who, World, login};
+use crate::support::{Traffic, Who, World, login};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_each_purpose_move_and_what_they_protect_opens_before_and_after() {
@@ -74,37 +74,39 @@ async fn keys_of_each_purpose_move_and_what_they_protect_opens_before_and_after(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn new_material_of_the_same_kms_key_is_picked_up_by_all_keys() {
+async fn keys_of_each_purpose_move_while_ingestion_and_unmask_go_on() {
     let world = World::vault().await;
-    world.add_data_keys(6).await;
-    let kms_key = world.only_kms_key("data_keys").await;
-    let wrapped = async || -> Vec<Vec<u8>> {
-        let sql = "SELECT wrapped_key::bytea FROM pii_vault.data_keys ORDER BY id";
-        world.sql.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
-    };
-    let before = wrapped().await;
-    world.rotate_material(&kms_key).await;
-    let verify = ["verify", "--purpose", "data", "--newest-material"];
-    let unproven = world.kek(&verify).finish().exits(1).json();
-    assert_eq!((&unproven["left"], &unproven["older_material"]), (&json!(0), &json!(null)));
-    let nothing = world.kek(&["run", "--purpose", "data", "--reason", "x"]).finish().done().json();
-    assert_eq!(nothing["ended"], "nothing to do", "one KMS key wraps them all");
-
-    let run = ["run", "--purpose", "data", "--newest-material", "--reason", "rotated"];
-    assert_eq!(world.kek(&run).finish().done().json()["changed"], 6);
-    let after = wrapped().await;
-    assert!(before.iter().zip(&after).all(|(before, after)| before != after));
-    assert_eq!(world.only_kms_key("data_keys").await, kms_key);
-    let proven = world.kek(&verify).finish().done().json();
-    assert_eq!((&proven["complete"], &proven["older_material"]), (&json!(true), &json!(false)));
-    // A key that ingestion makes later is under the newest by itself; the next rotation begins anew.
-    world.add_data_keys(1).await;
-    world.kek(&verify).finish().done();
-    assert_eq!(world.kek(&run).finish().done().json()["changed"], 7);
-    let old = "UPDATE pii_vault.data_keys SET wrapped_at = now() - interval '1 day' WHERE id = (SELECT min(id::text)::uuid \
-               FROM pii_vault.data_keys)";
-    assert_eq!(world.sql.execute(old, &[]).await.unwrap(), 1);
-    assert_eq!(world.kek(&verify).finish().exits(1).json()["older_material"], true);
+    world.ingest(3, 200);
+    world.add_data_keys(100).await;
+    let before = world.events_as_text().await;
+    let letters = ["{", "}"];
+    world.send(letters).await;
+    // New data keys come all the time, and dead-letter keys with each process.
+    let mut traffic = Traffic::begin(&world, &["--data-key-values", "1000", "--batch-size", "10"]).await;
+    for (purpose, table) in TABLES {
+        let (old, new) = (world.only_kms_key(table).await, world.another_kms_key().await);
+        world.move_alias(purpose, &new).await;
+        let looks = traffic.looks;
+        let args = ["run", "--purpose", purpose, "--reason", "x", "--rate", "30/s", "--batch", "5"];
+        let run = world.kek(&args);
+        let done = format!("pii_vault.rotation_jobs WHERE purpose = '{purpose}' AND step = 'done'");
+        while world.count(&done).await == 0 {
+            traffic.go_on(&world).await;
+        }
+        let ended = run.finish().done().json();
+        assert_eq!((&ended["ended"], &ended["failed"]), (&json!("done"), &json!(0)), "{purpose}: {ended}");
+        assert!(purpose != "data" || traffic.looks > looks + 1, "{}", traffic.looks);
+        world.kek(&["retire", "--purpose", purpose, "--kms-key", &old, "--reason", "left"]).finish().done();
+        traffic.go_on(&world).await;
+        assert_eq!(world.only_kms_key(table).await, new, "{purpose}: none is left, nor came");
+        world.kek(&["verify", "--purpose", purpose, "--sample", "1000"]).finish().done();
+    }
+    let came = traffic.end(&world).await;
+    let after = world.events_as_text().await;
+    assert_eq!(after.len(), before.len() + came, "none lost, none doubled");
+    assert!(before.iter().all(|(id, event)| after.get(id) == Some(event)), "what is in them is what was, tokens too");
+    assert_eq!(world.opened_dead_letters().await.len(), letters.len());
+    world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
 }
 
 #[tokio::test(flavor = "multi_thread")]

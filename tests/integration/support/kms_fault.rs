@@ -5,6 +5,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::World;
+
 /// Stands before KMS, and answers calls itself with an exception of AWS's while it is told to.
 pub(crate) struct KmsFault {
     pub(crate) url: String,
@@ -44,6 +46,20 @@ impl KmsFault {
     /// How many calls got an exception so far.
     pub(crate) fn answered(&self) -> usize {
         self.answered.load(Ordering::SeqCst)
+    }
+}
+
+impl World {
+    /// Takes a KMS key (ARN) out of use, or back into it, in KMS itself.
+    pub(crate) async fn set_kms_key_enabled(&self, kms_key: &str, enabled: bool) {
+        let kms = aws_sdk_kms::Client::new(&self.kms_config().await);
+        // moto takes ids alone.
+        let id = kms_key.rsplit('/').next().expect("an id");
+        if enabled {
+            kms.enable_key().key_id(id).send().await.expect("enabled");
+        } else {
+            kms.disable_key().key_id(id).send().await.expect("disabled");
+        }
     }
 }
 
