@@ -3,6 +3,7 @@
 mod aliases;
 mod bad_keys;
 mod faults;
+mod killed;
 mod materials;
 mod moves;
 mod refusals;
