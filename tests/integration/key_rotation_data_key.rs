@@ -18,9 +18,7 @@ async fn rows_are_sealed_anew_while_ingestion_and_unmask_go_on() {
 
     let started = Instant::now();
     let run = world.start_data_key(&[&ALL[..], &["--batch", "50", "--rate", "700/s"]].concat());
-    while world.count("pii_vault.rotation_jobs WHERE step = 'done'").await == 0 {
-        traffic.go_on(&world).await;
-    }
+    traffic.go_on_until(&world, "pii_vault.rotation_jobs WHERE step = 'done'").await;
     let report = run.finish().done().json();
     let took = started.elapsed();
     let (how, changed, failed) = ended(&report);

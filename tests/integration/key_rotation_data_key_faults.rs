@@ -119,20 +119,24 @@ async fn rows_that_another_holds_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_waits_for_a_kms_key_that_is_off_and_no_row_passes_for_broken() {
+async fn a_sample_waits_for_kms_keys_that_are_off_and_no_row_passes_for_broken() {
     let world = World::vault().await;
     world.ingest(1, 40);
     assert_eq!(ended(&world.data_key(&ALL).done().json()), ("done", 40, 0));
     let fault = KmsFault::before(world.kms_port()).await;
     let env = [("AWS_ENDPOINT_URL_KMS", fault.url.as_str())];
-    fault.set_of(r#""purpose":"data""#, "DisabledException");
-    let failed = world.start_data_key_with(&["verify", "--patience", "1s"], &env).finish().exits(1);
-    assert!(failed.stderr.contains("is disabled or about to be deleted"), "{}", failed.stderr);
-    let mut verify = world.start_data_key_with(&["verify"], &env);
-    verify.wait_for_log("trying again");
-    fault.set(None);
-    let report = verify.finish().done().json();
-    assert_eq!((&report["opened"], &report["wrong"]), (&json!(40), &json!([])));
+    for (purpose, said) in
+        [(r#""purpose":"data""#, "which wraps data key"), (r#""purpose":"token""#, "which wraps token key")]
+    {
+        fault.set_of(purpose, "DisabledException");
+        let failed = world.start_data_key_with(&["verify", "--patience", "1s"], &env).finish().exits(1);
+        assert!(failed.stderr.contains(said) && failed.stderr.contains("is disabled"), "{}", failed.stderr);
+        let mut verify = world.start_data_key_with(&["verify"], &env);
+        verify.wait_for_log("trying again");
+        fault.set(None);
+        let report = verify.finish().done().json();
+        assert_eq!((&report["opened"], &report["wrong"]), (&json!(40), &json!([])));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,9 +90,7 @@ async fn keys_of_each_purpose_move_while_ingestion_and_unmask_go_on() {
         let args = ["run", "--purpose", purpose, "--reason", "x", "--rate", "30/s", "--batch", "5"];
         let run = world.kek(&args);
         let done = format!("pii_vault.rotation_jobs WHERE purpose = '{purpose}' AND step = 'done'");
-        while world.count(&done).await == 0 {
-            traffic.go_on(&world).await;
-        }
+        traffic.go_on_until(&world, &done).await;
         let ended = run.finish().done().json();
         assert_eq!((&ended["ended"], &ended["failed"]), (&json!("done"), &json!(0)), "{purpose}: {ended}");
         assert!(purpose != "data" || traffic.looks > looks + 1, "{}", traffic.looks);

@@ -136,9 +136,13 @@ impl Door {
 
     /// Waits for ReEncrypts that did not.
     pub(super) async fn turned_away(&self, count: usize) {
-        while self.turned_away.load(Ordering::SeqCst) < count {
+        for _ in 0..6_000 {
+            if self.turned_away.load(Ordering::SeqCst) >= count {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        panic!("{count} ReEncrypts were not asked for");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What goes on while keys are rotated.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -45,6 +46,15 @@ impl Traffic {
             .collect();
         assert!(unmasked == self.rows, "every row is readable at every moment: {}", all.stderr);
         self.looks += 1;
+    }
+
+    /// The same until there is a row of this.
+    pub(crate) async fn go_on_until(&mut self, world: &World, row: &str) {
+        let began = Instant::now();
+        while world.count(row).await == 0 {
+            assert!(began.elapsed() < Duration::from_secs(120), "there is no {row}");
+            self.go_on(world).await;
+        }
     }
 
     /// Ends both processes once they have stored what was sent, and returns how many rows came in all.

@@ -22,7 +22,8 @@ their old tokens computed once more. It can be interrupted, run again, and run t
 
 A row whose old tokens are not those of its values was tampered with: it is filled and listed. A row
 that does not open is listed, and left as it is. All others are done. Where somebody mended rows,
---retry tries those once more that did not open.
+--retry tries those once more that did not open. While KMS or PostgreSQL is away, or the KMS key of
+a token key or data key is disabled, it waits.
 
 When it has filled all rows: verify, cut-over, and finish. Until finish, rollback is the way back.
 
