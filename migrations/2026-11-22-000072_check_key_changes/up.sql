@@ -51,47 +51,5 @@ COMMENT ON COLUMN pii_vault.data_keys.wrapped_at IS 'When KMS wrapped it, first 
 COMMENT ON COLUMN pii_vault.dead_letter_keys.wrapped_at IS 'When KMS wrapped it, first or anew';
 COMMENT ON COLUMN pii_vault.token_keys.wrapped_at IS 'When KMS wrapped it, first or anew';
 
--- As before, and read anew after the wait: a key that became pending while this waited for the lock on the active one is
--- not in the snapshot of the statement that waited.
-CREATE OR REPLACE FUNCTION pii_vault.hold_keys(data_keys uuid[], dead_letter_keys uuid[], token_keys uuid[])
-RETURNS pii_vault.key_hold
-LANGUAGE plpgsql STRICT SECURITY DEFINER
-SET search_path = pii_vault, pg_temp
-AS $$
-DECLARE
-    held uuid[];
-BEGIN
-    -- The snapshot of an older transaction would be that of its first statement.
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
-    END IF;
-    -- A batch without events has no tokens.
-    IF hold_keys.token_keys <> '{}' THEN
-        PERFORM FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR SHARE;
-        SELECT coalesce(array_agg(id), '{}') INTO held FROM (
-            SELECT id FROM pii_vault.token_keys WHERE state IN ('pending', 'active') ORDER BY id FOR SHARE
-        ) AS k;
-        IF NOT (held <@ hold_keys.token_keys AND hold_keys.token_keys <@ held) THEN
-            RETURN 'token_keys_changed';
-        END IF;
-    END IF;
-
-    SELECT coalesce(array_agg(id), '{}') INTO held FROM (
-        SELECT id FROM pii_vault.data_keys WHERE id = ANY (hold_keys.data_keys) AND state = 'active' ORDER BY id FOR SHARE
-    ) AS k;
-    IF NOT hold_keys.data_keys <@ held THEN
-        RETURN 'sealing_key_not_active';
-    END IF;
-
-    SELECT coalesce(array_agg(id), '{}') INTO held FROM (
-        SELECT id FROM pii_vault.dead_letter_keys
-        WHERE id = ANY (hold_keys.dead_letter_keys) AND state = 'active' ORDER BY id FOR SHARE
-    ) AS k;
-    IF NOT hold_keys.dead_letter_keys <@ held THEN
-        RETURN 'sealing_key_not_active';
-    END IF;
-
-    RETURN 'held';
-END
-$$;
+-- Re-sealing stores rows under fresh keys, and holds them as ingestion does.
 GRANT EXECUTE ON FUNCTION pii_vault.hold_keys TO pii_vault_reseal;

@@ -4,9 +4,10 @@ ALTER TABLE pii_vault.token_keys ADD COLUMN optional boolean NOT NULL DEFAULT fa
 COMMENT ON COLUMN pii_vault.token_keys.optional IS
     'Of a pending key that is some seconds old: a batch that was made before it may go without. Back-fill ends that, and finds it';
 
--- As before, but for a pending key that is optional: what is in flight when a rotation begins need not come again. And it
--- holds keys no harder than it must: against FOR UPDATE and locks on their table, by which keys go out of use, and not
--- against what wraps them anew, which would have to wait for batches that share them in turns.
+-- As before, but read anew after the wait: a key that became pending while this waited for the lock on the active one is
+-- not in the snapshot of the statement that waited. And a pending key may be optional: what is in flight when a rotation
+-- begins need not come again. It holds keys no harder than it must: against FOR UPDATE and locks on their table, by which
+-- keys go out of use, and not against what wraps them anew, which would have to wait for batches that share them in turns.
 CREATE OR REPLACE FUNCTION pii_vault.hold_keys(data_keys uuid[], dead_letter_keys uuid[], token_keys uuid[])
 RETURNS pii_vault.key_hold
 LANGUAGE plpgsql STRICT SECURITY DEFINER
