@@ -228,8 +228,68 @@ BEGIN
 END
 $$;
 
+-- Whether a pass has handed out all that there is, by the primary key as above.
+CREATE FUNCTION pii_vault.pass_is_over(relation text, after_day date, after_id uuid) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET max_parallel_workers_per_gather = 0
+SET jit = off
+AS $$
+DECLARE
+    is_over boolean;
+BEGIN
+    EXECUTE format(
+        'SELECT NOT EXISTS (SELECT FROM %s AS e WHERE e.create_date >= $1 AND (e.create_date, e.event_id) > ($1, $2))',
+        relation
+    ) INTO is_over USING after_day, after_id;
+    RETURN is_over;
+END
+$$;
+
+-- Whether anything is left to do of a job, by a scan of all there is, where a pass is over; NULL: it is not over, or
+-- another session scans. It is called before the job is locked: others settle meanwhile. What is found done stays done.
+CREATE FUNCTION pii_vault.rotation_is_left(own pii_vault.rotation_jobs) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+SET "DateStyle" = 'ISO, YMD'
+AS $$
+DECLARE
+    source record;
+    is_left boolean;
+BEGIN
+    SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
+    IF NOT pii_vault.pass_is_over(
+        source.relation, coalesce(own.cursor_day, '-infinity'), coalesce(own.cursor_id, '00000000-0000-0000-0000-000000000000')
+    ) THEN
+        RETURN NULL;
+    END IF;
+    -- While batches may go without the new key, rows may come that have no token of it. Looked at before the scan: those
+    -- that came by then it would not find.
+    IF own.step = 'work' AND EXISTS (SELECT FROM pii_vault.token_keys AS k WHERE k.id = own.new_key AND k.optional) THEN
+        RETURN true;
+    END IF;
+    -- One scan at a time, whatever the number of workers. It keeps nobody from writing to this table.
+    BEGIN
+        LOCK TABLE pii_vault.rotation_runners IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NULL;
+    END;
+    EXECUTE format(
+        'SELECT EXISTS (SELECT FROM %s AS e WHERE %s AND NOT EXISTS (
+             SELECT FROM pii_vault.rotation_failures AS f
+             WHERE $2 AND f.job = $1 AND f.day = e.create_date AND f.id = e.event_id AND f.why <> ''token_mismatch''))',
+        source.relation, source.condition
+    -- To empty a slot nothing needs to open.
+    ) INTO is_left USING own.id, own.step = 'work';
+    RETURN is_left;
+END
+$$;
+
 -- Hands out the next `most` rows or keys, those beyond the first position up to the second: to this runner alone, in this
--- pass. Looks at some thousands at a time, so none may be among them. NULL positions: see step and paused.
+-- pass. Looks at some thousands at a time, so none may be among them. NULL positions: see step and paused; where it works
+-- and is not paused, ask again.
 CREATE FUNCTION pii_vault.claim_rotation(job uuid, runner uuid, most integer)
 RETURNS TABLE (
     step pii_vault.rotation_step, paused boolean, after_day date, after_id uuid, through_day date, through_id uuid,
@@ -241,13 +301,21 @@ SET "DateStyle" = 'ISO, YMD'
 AS $$
 #variable_conflict use_column
 DECLARE
+    before constant pii_vault.rotation_jobs := pii_vault.own_rotation(claim_rotation.job, false);
     own pii_vault.rotation_jobs;
     refusal pii_vault.access_refusal;
     source record;
     is_left boolean;
 BEGIN
-    -- Keys are locked before jobs.
-    PERFORM pii_vault.require_token_key(claim_rotation.job);
+    IF pii_vault.rotation_refusal(before) IS NULL AND NOT before.paused AND before.step IN ('work', 'emptying') THEN
+        -- Keys are locked before jobs. The scan is for a later transaction: batches wait for this one.
+        IF pii_vault.require_token_key(claim_rotation.job) THEN
+            RETURN QUERY SELECT before.step, before.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
+                before.total, before.changed, before.failed;
+            RETURN;
+        END IF;
+        is_left := pii_vault.rotation_is_left(before);
+    END IF;
     own := pii_vault.own_rotation(claim_rotation.job, true);
     IF own.paused OR own.step IN ('filled', 'cut_over', 'done') THEN
         RETURN QUERY SELECT own.step, own.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
@@ -259,47 +327,44 @@ BEGIN
         RAISE 'nothing is handed out for this rotation: %', refusal
             USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
     END IF;
-    SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
-    after_day := coalesce(own.cursor_day, '-infinity');
-    after_id := coalesce(own.cursor_id, '00000000-0000-0000-0000-000000000000');
-    SELECT p.through_day, p.through_id, p.page_rows INTO through_day, through_id, page_rows
-    FROM pii_vault.rotation_page(source.relation, source.condition, after_day, after_id, claim_rotation.most) AS p;
-    page_rows := coalesce(page_rows, 0);
-    IF through_day IS NULL THEN
-        EXECUTE format(
-            'SELECT EXISTS (SELECT FROM %s AS e WHERE %s AND NOT EXISTS (
-                 SELECT FROM pii_vault.rotation_failures AS f
-                 WHERE $2 AND f.job = $1 AND f.day = e.create_date AND f.id = e.event_id AND f.why <> ''token_mismatch''))',
-            source.relation, source.condition
-        -- To empty a slot nothing needs to open.
-        ) INTO is_left USING own.id, own.step = 'work';
-        after_day := NULL;
-        after_id := NULL;
-        -- While batches may go without the new key, rows may come that have no token of it.
-        IF is_left OR own.step = 'work' AND EXISTS (
-            SELECT FROM pii_vault.token_keys AS k WHERE k.id = own.new_key AND k.optional
-        ) THEN
+    IF own.step <> before.step OR own.pass <> before.pass THEN
+        -- What was scanned was another pass.
+        is_left := NULL;
+    END IF;
+    page_rows := 0;
+    IF is_left IS FALSE THEN
+        own.cursor_day := NULL;
+        own.cursor_id := NULL;
+        own.step := CASE WHEN own.kind = 'token-key' AND own.step = 'work' THEN 'filled' ELSE 'done' END;
+    ELSE
+        SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
+        SELECT p.through_day, p.through_id, p.page_rows INTO through_day, through_id, page_rows
+        FROM pii_vault.rotation_page(
+            source.relation, source.condition, coalesce(own.cursor_day, '-infinity'),
+            coalesce(own.cursor_id, '00000000-0000-0000-0000-000000000000'), claim_rotation.most
+        ) AS p;
+        page_rows := coalesce(page_rows, 0);
+        IF through_day IS NOT NULL THEN
+            -- Of the first page NULL: '-infinity' is no day to a client.
+            after_day := own.cursor_day;
+            after_id := own.cursor_id;
+            own.cursor_day := through_day;
+            own.cursor_id := through_id;
+        ELSIF is_left THEN
             own.pass := own.pass + 1;
-        ELSIF own.kind = 'token-key' AND own.step = 'work' THEN
-            own.step := 'filled';
-        ELSE
-            own.step := 'done';
+            own.cursor_day := NULL;
+            own.cursor_id := NULL;
         END IF;
     END IF;
     UPDATE pii_vault.rotation_jobs AS j
-    SET cursor_day = through_day, cursor_id = through_id, pass = own.pass, step = own.step, worked_at = clock_timestamp(),
-        ended_at = CASE WHEN own.step = 'done' THEN clock_timestamp() END
+    SET cursor_day = own.cursor_day, cursor_id = own.cursor_id, pass = own.pass, step = own.step,
+        worked_at = clock_timestamp(), ended_at = CASE WHEN own.step = 'done' THEN clock_timestamp() END
     WHERE j.id = own.id;
     UPDATE pii_vault.rotation_runners AS r SET seen_at = clock_timestamp()
     WHERE r.job = own.id AND r.runner = claim_rotation.runner;
     IF own.step IN ('filled', 'done') THEN
         DELETE FROM pii_vault.rotation_runners AS r WHERE r.job = own.id;
         PERFORM pii_vault.note_rotation(own, own.step::text, NULL, '{}');
-    END IF;
-    -- Of the first page NULL: '-infinity' is no day to a client.
-    IF through_day IS NOT NULL THEN
-        after_day := own.cursor_day;
-        after_id := own.cursor_id;
     END IF;
     RETURN QUERY SELECT own.step, own.paused, after_day, after_id, through_day, through_id, page_rows,
         own.total, own.changed, own.failed;
@@ -384,7 +449,7 @@ COMMENT ON FUNCTION pii_vault.leave_rotation IS 'A runner goes; the job pauses w
 REVOKE EXECUTE ON FUNCTION
     pii_vault.rotation_role, pii_vault.key_list_hash, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
     pii_vault.rotation_refusal, pii_vault.working_rotation, pii_vault.arm_rotation, pii_vault.rotation_source,
-    pii_vault.rotation_page, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
+    pii_vault.rotation_page, pii_vault.pass_is_over, pii_vault.rotation_is_left, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,

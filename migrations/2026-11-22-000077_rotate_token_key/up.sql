@@ -113,26 +113,28 @@ COMMENT ON FUNCTION pii_vault.record_token_rotation IS
     'The first of record, arm, claim, fetch, store: a new token key, pending in the other slot, and the job that fills it';
 
 -- Before a claim locks its job: keys come first. What was let through without the key has ended when this gets its lock,
--- and nothing more is let through; so what a later scan finds filled is all that there is.
-CREATE FUNCTION pii_vault.require_token_key(job uuid) RETURNS void
+-- and nothing more is let through; so what a later scan finds filled is all that there is. Whether it did that just now.
+CREATE FUNCTION pii_vault.require_token_key(job uuid) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 SET lock_timeout = '1s'
 AS $$
 BEGIN
-    IF EXISTS (
+    IF NOT EXISTS (
         SELECT FROM pii_vault.rotation_jobs AS j JOIN pii_vault.token_keys AS k ON k.id = j.new_key
         WHERE j.id = require_token_key.job AND k.optional AND k.created_at < clock_timestamp() - interval '5 seconds'
     ) THEN
-        LOCK TABLE pii_vault.token_keys IN EXCLUSIVE MODE;
-        -- Batches are not to wait for who has the job.
-        PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job FOR UPDATE NOWAIT;
-        UPDATE pii_vault.token_keys AS k SET optional = false
-        FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job AND k.id = j.new_key;
+        RETURN false;
     END IF;
+    LOCK TABLE pii_vault.token_keys IN EXCLUSIVE MODE;
+    -- Batches are not to wait for who has the job.
+    PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job FOR UPDATE NOWAIT;
+    UPDATE pii_vault.token_keys AS k SET optional = false
+    FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job AND k.id = j.new_key;
+    RETURN true;
 EXCEPTION WHEN lock_not_available THEN
     -- The next claim tries again.
-    RETURN;
+    RETURN false;
 END
 $$;
 
