@@ -87,6 +87,14 @@ BEGIN
     EXCEPTION WHEN lock_not_available THEN
         RAISE 'a batch holds the token keys' USING ERRCODE = 'lock_not_available', CONSTRAINT = 'keys_are_held';
     END;
+    -- No batch is to wait 5 s for the log behind this lock.
+    PERFORM set_config('lock_timeout', '1s', true);
+    BEGIN
+        LOCK TABLE pii_vault.audit_turn IN SHARE UPDATE EXCLUSIVE MODE;
+    EXCEPTION WHEN lock_not_available THEN
+        RAISE 'another transaction holds the audit log'
+            USING ERRCODE = 'lock_not_available', CONSTRAINT = 'log_is_held';
+    END;
     IF EXISTS (SELECT FROM pii_vault.token_keys AS k WHERE k.state = 'pending')
         OR NOT EXISTS (SELECT FROM pii_vault.token_keys AS k WHERE k.id = old_key.id AND k.state = 'active')
     THEN
