@@ -393,6 +393,15 @@ BEGIN
     IF own.step = 'done' THEN
         RETURN;
     END IF;
+    -- Rows that are listed so are not compared any more. A page that comes late has only what is listed already.
+    IF (own.kind <> 'token-key' OR own.step <> 'work') AND EXISTS (
+        SELECT FROM unnest(settle_rotation.days, settle_rotation.ids, settle_rotation.failures) AS f (day, id, why)
+        WHERE f.why = 'token_mismatch' AND NOT EXISTS (
+            SELECT FROM pii_vault.rotation_failures AS l WHERE l.job = own.id AND l.day = f.day AND l.id = f.id
+        )
+    ) THEN
+        RAISE 'this rotation compares no tokens now' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     INSERT INTO pii_vault.rotation_failures (job, day, id, key_id, why)
     SELECT own.id, f.day, f.id, f.key_id, f.why
     FROM unnest(settle_rotation.days, settle_rotation.ids, settle_rotation.keys, settle_rotation.failures)

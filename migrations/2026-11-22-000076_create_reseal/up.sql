@@ -213,6 +213,9 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
+    IF (char_length(retire_data_keys.reason) BETWEEN 1 AND 1000 AND btrim(retire_data_keys.reason) <> '') IS NOT TRUE THEN
+        RAISE 'a reason has 1 to 1,000 characters' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     IF asked IS NULL THEN
         SELECT coalesce(array_agg(c.id), '{}') INTO asked FROM pii_vault.rows_under_data_keys(NULL) AS c WHERE c.row_count = 0;
     END IF;
@@ -248,11 +251,16 @@ RETURNS TABLE (id uuid, state pii_vault.key_state, row_count bigint, set_aside b
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
 AS $$
+DECLARE
+    keys uuid[];
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
-    RETURN QUERY SELECT c.* FROM pii_vault.rows_under_data_keys(
-        (SELECT j.old_keys FROM pii_vault.rotation_jobs AS j WHERE j.id = count_reseal.job AND j.kind = 'data-key')
-    ) AS c;
+    SELECT j.old_keys INTO keys FROM pii_vault.rotation_jobs AS j WHERE j.id = count_reseal.job AND j.kind = 'data-key';
+    IF keys IS NULL AND count_reseal.job IS NOT NULL THEN
+        RAISE 'no rotation of data keys of this id'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
+    END IF;
+    RETURN QUERY SELECT c.* FROM pii_vault.rows_under_data_keys(keys) AS c;
 END
 $$;
 COMMENT ON FUNCTION pii_vault.count_reseal IS 'How many rows are left under the keys of a rotation, or NULL: all decrypt-only ones';
