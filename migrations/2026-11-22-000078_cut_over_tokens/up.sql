@@ -39,14 +39,24 @@ AS $$
 $$;
 COMMENT ON FUNCTION pii_vault.shown_slot IS 'The token slot that user_logins shows';
 
+-- Whoever comes while a statement waits for a table waits behind it. So tries are short; one in ten is longer, for where
+-- readers follow each other without a gap.
+CREATE FUNCTION pii_vault.wait_shortly() RETURNS void
+LANGUAGE sql
+SET search_path = pii_vault, pg_temp
+AS $$ SELECT set_config('lock_timeout', CASE WHEN random() < 0.1 THEN '1s' ELSE '200ms' END, true) $$;
+COMMENT ON FUNCTION pii_vault.wait_shortly IS
+    'How long a try waits for locks, until the function ends that sets lock_timeout: 200 ms, or 1 s';
+
 -- Under the login of the administrator: the owner has no CREATE on schema public, and the view stays the owner's.
--- Columns keep their names and types, so that views, statements and grants on it go on. Waits 2 s at most for readers.
+-- Columns keep their names and types, so that views, statements and grants on it go on.
 CREATE FUNCTION pii_vault.show_slot(slot pii_vault.token_slot) RETURNS boolean
 LANGUAGE plpgsql STRICT
 SET search_path = pii_vault, pg_temp
-SET lock_timeout = '2s'
+SET lock_timeout = '200ms'
 AS $$
 BEGIN
+    PERFORM pii_vault.wait_shortly();
     IF pii_vault.shown_slot() = show_slot.slot THEN
         RETURN true;
     END IF;
@@ -151,14 +161,15 @@ $$;
 COMMENT ON FUNCTION pii_vault.fill_unopened IS
     'Fills the new slot of rows that do not open, by rows of the same old token or by tokens that no value has';
 
--- From here on no row can lack the slot. ADD takes login_events from everybody for an instant; where it has to wait, 2 s
--- at most, the others wait behind it.
+-- From here on no row can lack the slot. ADD takes login_events from everybody for an instant; where it has to wait, the
+-- others wait behind it.
 CREATE FUNCTION pii_vault.keep_filled(slot pii_vault.token_slot) RETURNS pii_vault.slot_change
 LANGUAGE plpgsql STRICT
 SET search_path = pii_vault, pg_temp
-SET lock_timeout = '2s'
+SET lock_timeout = '200ms'
 AS $$
 BEGIN
+    PERFORM pii_vault.wait_shortly();
     PERFORM FROM pii_vault.rotation_jobs AS j
     WHERE j.kind = 'token-key' AND j.step = 'filled' AND j.old_slot <> keep_filled.slot FOR SHARE;
     IF NOT FOUND THEN
@@ -183,11 +194,12 @@ COMMENT ON FUNCTION pii_vault.keep_filled IS 'Keeps new rows from lacking the to
 CREATE FUNCTION pii_vault.let_unfilled(slot pii_vault.token_slot) RETURNS pii_vault.slot_change
 LANGUAGE plpgsql STRICT
 SET search_path = pii_vault, pg_temp
-SET lock_timeout = '2s'
+SET lock_timeout = '200ms'
 AS $$
 DECLARE
     name constant text := 'slot_' || let_unfilled.slot || '_is_filled';
 BEGIN
+    PERFORM pii_vault.wait_shortly();
     IF EXISTS (SELECT FROM pg_constraint WHERE conrelid = 'pii_vault.login_events'::regclass AND conname = name) THEN
         EXECUTE format('ALTER TABLE pii_vault.login_events DROP CONSTRAINT %I', name);
     END IF;
@@ -514,13 +526,14 @@ $$;
 CREATE FUNCTION pii_vault.release_slot(job uuid) RETURNS pii_vault.slot_change
 LANGUAGE plpgsql STRICT
 SET search_path = pii_vault, pg_temp
-SET lock_timeout = '2s'
+SET lock_timeout = '200ms'
 AS $$
 DECLARE
     own pii_vault.rotation_jobs;
     slot pii_vault.token_slot;
     name text;
 BEGIN
+    PERFORM pii_vault.wait_shortly();
     SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = release_slot.job AND j.kind = 'token-key';
     IF own.id IS NULL THEN
         RETURN 'no_job';
@@ -647,7 +660,7 @@ $$;
 COMMENT ON FUNCTION pii_vault.retire_token_key IS 'Takes a token key out of all use, unless a row has tokens of it';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.other_slot, pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
+    pii_vault.other_slot, pii_vault.shown_slot, pii_vault.wait_shortly, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
     pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index, pii_vault.compare_slots,
     pii_vault.lock_token_keys, pii_vault.key_is, pii_vault.note_slots, pii_vault.fill_again, pii_vault.cut_over,
     pii_vault.roll_back, pii_vault.finish_rotation, pii_vault.release_slot, pii_vault.empty_slot, pii_vault.retire_token_key
