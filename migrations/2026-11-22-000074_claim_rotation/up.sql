@@ -89,6 +89,13 @@ BEGIN
     IF own.id IS NULL OR own.recorded_by = pg_current_xact_id_if_assigned() THEN
         RAISE 'no committed rotation of this id' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
     END IF;
+    IF own.kind = 'token-key' AND own.step IN ('emptying', 'done')
+        AND pii_vault.is_member(pii_vault.rotation_role(own)) IS NOT TRUE AND pii_vault.is_member('pii_vault_reseal')
+    THEN
+        -- Who filled rows is told why there are no more: it has no role in what follows.
+        RAISE 'this rotation was finished or rolled back'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'rotation_over';
+    END IF;
     PERFORM pii_vault.require_member(pii_vault.rotation_role(own));
     RETURN own;
 END

@@ -23,6 +23,8 @@ pub enum Fault {
     LogHeld,
     /// The KMS key that wraps the key is retired.
     KmsKeyRetired,
+    /// The rotation is in other hands, or over: whoever worked on it has no more to do.
+    RotationOver,
     /// The row breaks a rule of the schema.
     Constraint,
     /// PostgreSQL refused; its log says why.
@@ -93,6 +95,7 @@ impl fmt::Display for DbError {
                  alias at it, or set PII_VAULT_DATA_KMS_KEY, PII_VAULT_TOKEN_KMS_KEY or PII_VAULT_DEAD_LETTER_KMS_KEY, and \
                  start again"
             }
+            Fault::RotationOver => "somebody has finished the rotation, or rolled it back",
             Fault::Constraint => "the schema refused a row",
             Fault::Refused => "PostgreSQL refused; its server log says why",
             Fault::Missing => "a row that must be there is missing; did `pii-vault init` run?",
@@ -124,6 +127,9 @@ fn fault(error: &Error) -> Fault {
         Error::DatabaseError(_, information) if information.constraint_name() == Some("log_is_held") => Fault::LogHeld,
         Error::DatabaseError(_, information) if information.constraint_name() == Some("kms_key_retired") => {
             Fault::KmsKeyRetired
+        }
+        Error::DatabaseError(_, information) if information.constraint_name() == Some("rotation_over") => {
+            Fault::RotationOver
         }
         Error::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Fault::Unreachable,

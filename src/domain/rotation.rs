@@ -77,6 +77,12 @@ impl RotationStep {
             Self::Done => "done",
         }
     }
+
+    /// Whether there are rows or keys to work on.
+    #[must_use]
+    pub fn is_work(self) -> bool {
+        matches!(self, Self::Work | Self::Emptying)
+    }
 }
 
 impl RotationFailure {

@@ -50,6 +50,9 @@ pub enum RotationError {
     /// The token keys of a rotation are not both in use.
     #[error("the token keys of this rotation are not both in use any more; see `pii-vault key-rotation status`")]
     TokenKeysGone,
+    /// Somebody finished the rotation or rolled it back.
+    #[error("somebody has finished the rotation, or rolled it back")]
+    Over,
     /// Writing what goes out.
     #[error("writing")]
     Write(#[source] std::io::Error),
@@ -70,6 +73,12 @@ impl RotationError {
             Self::WaitedOut(error) => error.refusal(),
             _ => None,
         }
+    }
+
+    /// Whether the work on it ended because somebody finished the rotation or rolled it back.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Over) || matches!(self, Self::Db(error) if error.fault() == Fault::RotationOver)
     }
 
     pub(super) fn rewrap(key: &Wrapped, source: AwsError) -> Self {
@@ -104,6 +113,7 @@ impl RotationError {
             | Self::NoneUnwraps(_)
             | Self::Randomness(_)
             | Self::TokenKeysGone
+            | Self::Over
             | Self::Write(_)
             | Self::Task => false,
         }

@@ -55,6 +55,9 @@ pub struct Hands {
 
 /// What is done to the rows or keys of a page. Done twice to the same page, it changes nothing the second time.
 pub trait Worker: Send + Sync + 'static {
+    /// The step of a job that this is the work of.
+    const STEP: RotationStep = RotationStep::Work;
+
     /// Changes the rows or keys of `range` that are left to do, and settles them in the same transaction.
     fn work(&self, hands: &Hands, range: Range) -> impl Future<Output = Result<(), RotationError>> + Send;
 }
@@ -135,6 +138,14 @@ struct Run<W, P> {
     progress: P,
 }
 
+impl Options {
+    /// A page is a second of its rate at most: so nobody waits for longer before looking whether the job is paused, and
+    /// no second has more than its share.
+    fn page(&self) -> i32 {
+        self.rate.map_or(self.batch, |rate| self.batch.min(i32::try_from(rate.get()).unwrap_or(i32::MAX)))
+    }
+}
+
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
     fn may_pass(&self, error: &RotationError) -> bool {
         error.may_pass_amid_work(self.worked.load(Ordering::Relaxed))
@@ -150,9 +161,15 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
         let may_pass = |error: &RotationError| self.may_pass(error) && !self.stop.is_cancelled();
         let mut counts = Counts::default();
         while !self.stop.is_cancelled() {
+            // Before anything is claimed: what waits for its turn is still there for others.
+            let turn = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                turn = self.pace.turn() => turn,
+            };
             let in_hand = self.in_hand.read().await;
             let claim =
-                || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.batch).await?) };
+                || async { Ok(rotation::claim(&mut *pool.get().await?, *job, *runner, self.options.page()).await?) };
             let claim = match self.options.patience.wait_out(may_pass, || (), claim).await {
                 Err(error) if self.is_let_go(&error) => break,
                 claim => claim?,
@@ -163,12 +180,9 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                 return Ok((Ending::Paused, counts));
             }
             match claim.range {
+                _ if claim.step.is_work() && claim.step != W::STEP => return Err(RotationError::Over),
                 Some(range) if range.rows > 0 => {
-                    tokio::select! {
-                        () = self.pace.wait(range.rows) => {}
-                        // What was claimed is left for the next pass.
-                        () = self.stop.cancelled() => break,
-                    }
+                    turn.take(range.rows);
                     match self.options.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await
                     {
                         Err(error) if self.is_let_go(&error) => break,
@@ -178,10 +192,10 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                     debug!(rows = range.rows, "settled");
                 }
                 Some(_) => {}
-                None if matches!(claim.step, RotationStep::Work | RotationStep::Emptying) => {
+                None if claim.step.is_work() => {
                     // What the workers of this run still have would be handed out once more. Those of other runs may
                     // too.
-                    drop(in_hand);
+                    drop((turn, in_hand));
                     drop(self.in_hand.write().await);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }

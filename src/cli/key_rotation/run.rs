@@ -42,23 +42,18 @@ pub(super) struct PaceArgs {
 
 impl PaceArgs {
     pub(super) fn options(&self) -> Options {
-        let batch = self.rate.map_or(self.batch, |rate| page(self.batch, rate));
-        Options { batch, workers: self.workers.get(), rate: self.rate, patience: Patience(self.patience) }
+        Options {
+            batch: self.batch,
+            workers: self.workers.get(),
+            rate: self.rate,
+            patience: Patience(self.patience),
+        }
     }
 
     /// A connection for each worker, and one to spare.
     pub(super) fn connections(&self) -> u32 {
         u32::try_from(self.workers.get()).unwrap_or(u32::MAX).saturating_add(1)
     }
-}
-
-/// A page is so many seconds of its rate at most, so that a run that is told to stop, or dies, has little in hand, and
-/// one that waits for its turn is seen at work.
-const PAGE_SECONDS: i32 = 5;
-
-/// Rows or keys of a page at a rate.
-pub(super) fn page(batch: i32, rate: NonZeroU32) -> i32 {
-    batch.min(i32::try_from(rate.get()).unwrap_or(i32::MAX).saturating_mul(PAGE_SECONDS))
 }
 
 /// Runs a recorded job until it ends, with a bar, and says how it ended. `things` are what is counted.
@@ -167,15 +162,7 @@ pub(super) fn rate(text: &str) -> Result<NonZeroU32, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        pace: PaceArgs,
-    }
 
     #[test]
     fn what_earlier_runs_did_is_no_part_of_the_speed() {
@@ -186,16 +173,5 @@ mod tests {
         std::thread::sleep(Duration::from_millis(100));
         show(counts(1_000_100));
         assert!(line.per_sec() < 1_500.0, "{}", line.per_sec());
-    }
-
-    #[test]
-    fn a_page_is_five_seconds_of_its_rate_at_most() {
-        let batch = |args: &[&str]| {
-            Line::try_parse_from([&["run"], args].concat()).map_err(|_| ()).unwrap().pace.options().batch
-        };
-        assert_eq!(batch(&[]), 500);
-        assert_eq!(batch(&["--rate", "1/s"]), 5);
-        assert_eq!(batch(&["--rate", "50/s", "--batch", "100"]), 100);
-        assert_eq!(batch(&["--rate", "4294967295/s", "--batch", "10000"]), 10_000);
     }
 }

@@ -44,7 +44,7 @@ impl<W: KeyRewrapper> Calls<W> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(None),
-                () = self.pace.wait(1) => {}
+                turn = self.pace.turn() => turn.take(1),
             }
             self.once(key, to).await.map(Some)
         };

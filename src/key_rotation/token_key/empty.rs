@@ -6,6 +6,7 @@ use super::session::Session;
 use super::{EVENTS, Progress};
 use crate::db::rotation::Range;
 use crate::db::rotation::token_key::cut_over;
+use crate::domain::RotationStep;
 use crate::key_rotation::{Hands, RotationError, Worker};
 
 /// Empties the slot that is out of use, for [`crate::key_rotation::run`] under the owner's role. Opens nothing.
@@ -13,6 +14,8 @@ use crate::key_rotation::{Hands, RotationError, Worker};
 pub struct Emptier;
 
 impl Worker for Emptier {
+    const STEP: RotationStep = RotationStep::Emptying;
+
     async fn work(&self, hands: &Hands, range: Range) -> Result<(), RotationError> {
         cut_over::empty(&mut *hands.pool.get().await?, hands.job, hands.runner, range).await?;
         Ok(())

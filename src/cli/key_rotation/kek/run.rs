@@ -8,7 +8,7 @@ use super::{kms, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive, page};
+use crate::cli::key_rotation::run::{PaceArgs, drive};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::rotation::kek::{self, Recorded};
@@ -74,7 +74,9 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let pool = args.database.server()?.pool(Role::Rewrap, args.pace.connections()).await?;
-    let (rate, options) = pace(args.pace.options());
+    let options = args.pace.options();
+    let rate = options.rate.unwrap_or(RATE);
+    let options = Options { rate: Some(rate), ..options };
     let mut conn = pool.get().await?;
     let vault = vault::id(&mut conn).await?;
     let asked = Asked {
@@ -105,12 +107,6 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         }
         Begun::Refused(refused) => refused.tell(format),
     }
-}
-
-/// What is counted are calls, which a page makes many of; so the calls keep the pace, and not the pages.
-fn pace(options: Options) -> (NonZeroU32, Options) {
-    let rate = options.rate.unwrap_or(RATE);
-    (rate, Options { rate: None, batch: page(options.batch, rate), ..options })
 }
 
 /// What is to be done.
@@ -198,26 +194,5 @@ impl fmt::Display for Nothing {
             Some(target) => writeln!(f, "nothing to do     {target} wraps all {} keys", self.purpose),
             None => writeln!(f, "nothing to do     there are no {} keys", self.purpose),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_page_is_five_seconds_of_calls_at_most() {
-        let paced = |rate, batch| {
-            let asked = Options { batch, workers: 2, rate: NonZeroU32::new(rate), patience: Patience(Duration::ZERO) };
-            let (rate, options) = pace(asked);
-            assert_eq!(options.rate, None, "the pages wait for nothing");
-            (rate.get(), options.batch)
-        };
-        assert_eq!(paced(1, 500), (1, 5));
-        assert_eq!(paced(1_000, 500), (1_000, 500));
-        assert_eq!(paced(0, 10_000), (200, 1_000));
-        assert_eq!(paced(u32::MAX, 10_000), (u32::MAX, 10_000));
     }
 }

@@ -1,5 +1,4 @@
 use anyhow::Context as _;
-use uuid::Uuid;
 
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
@@ -9,7 +8,7 @@ use crate::cli::output::OutputFormat;
 use crate::cli::refusal::Refused;
 use crate::db::rotation::token_key::{TokenRefusal, retry};
 use crate::db::rotation::{Job, unfinished};
-use crate::db::{Fault, Pool, Role};
+use crate::db::{Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 use crate::key_rotation::RotationError;
 use crate::key_rotation::token_key::{self, Backfill};
@@ -84,6 +83,14 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let (id, wrapper) = (job.id, Kms::for_job(&config, job.id, keys));
     match drive(&pool, id, Backfill::new(pool.clone(), wrapper, job), options, "rows", format).await {
         Err(error) if is_refusal(&error) && is_over(&pool, id).await => Refused::from(TokenRefusal::Over).tell(format),
+    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, options.patience).await {
+        Ok(worker) => worker,
+        Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
+    };
+    match drive(&pool, job.id, worker, options, "rows", format).await {
+        Err(error) if error.downcast_ref().is_some_and(RotationError::is_over) => {
+            Refused::from(TokenRefusal::Over).tell(format)
+        }
         ended => ended,
     }
 }
