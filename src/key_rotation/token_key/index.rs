@@ -2,7 +2,7 @@ use super::error::{CutOverError, Refusal};
 use super::session::Session;
 use super::{EVENTS, Progress};
 use crate::db::rotation::token_key::cut_over::{
-    Holder, SlotChange, holders, next_index, run_index, snapshots, still_held,
+    Holder, SlotChange, give_turn, holders, next_index, run_index, snapshots, still_held, take_turn, turn_holders,
 };
 use crate::db::{Connection, DbError, Fault};
 use crate::domain::TokenSlot;
@@ -12,6 +12,20 @@ const MOST_BEGUN_ANEW: u32 = 4;
 
 /// Both columns of the slot are indexed when it returns, in every partition, those included that are made meanwhile.
 pub(super) async fn index<T: Fn(Progress)>(session: &mut Session<'_, T>, slot: TokenSlot) -> Result<(), CutOverError> {
+    let take = async |session: &mut Session<'_, T>| match take_turn(session.conn).await? {
+        true => Ok(()),
+        false => {
+            let holders = turn_holders(session.conn).await?;
+            Err(CutOverError::InTheWay { what: "to index the new slot", holders })
+        }
+    };
+    session.until_done(take).await?;
+    build(session, slot).await?;
+    // Where it fails the session ends, and its turn with it.
+    Ok(give_turn(session.conn).await?)
+}
+
+async fn build<T: Fn(Progress)>(session: &mut Session<'_, T>, slot: TokenSlot) -> Result<(), CutOverError> {
     let (mut is_indexed, mut begun_anew) = (false, 0);
     while !is_indexed {
         let next = async |session: &mut Session<'_, T>| {

@@ -13,7 +13,7 @@ pub use checks::{
     verify_filled,
 };
 pub use in_the_way::{Holder, Snapshots, holders, snapshots, still_held};
-pub use indexes::{IndexStep, next_index, run_index};
+pub use indexes::{IndexStep, give_turn, next_index, run_index, take_turn, turn_holders};
 pub use places::{cut_over, empty, finish, release_slot, roll_back};
 
 use crate::db::enums::sql_enum;
