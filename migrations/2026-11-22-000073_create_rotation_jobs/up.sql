@@ -8,11 +8,12 @@ CREATE TYPE pii_vault.key_purpose AS ENUM ('data', 'token', 'dead-letter');
 COMMENT ON TYPE pii_vault.key_purpose IS
     'data: seals values of events; token: keys tokens; dead-letter: seals dead letters. As in the encryption context';
 
-CREATE TYPE pii_vault.rotation_step AS ENUM ('work', 'filled', 'cut_over', 'emptying', 'done');
+CREATE TYPE pii_vault.rotation_step AS ENUM ('work', 'filled', 'cut_over', 'emptying', 'done', 'abandoned');
 COMMENT ON TYPE pii_vault.rotation_step IS
     'work: keys are wrapped anew, rows sealed anew, or the other token slot is filled; '
     'filled: of a token key: nothing is left to fill; cut_over: of a token key: the view shows the new tokens; '
-    'emptying: of a token key: the slot that is out of use is emptied; done: nothing is left';
+    'emptying: of a token key: the slot that is out of use is emptied; done: nothing is left; '
+    'abandoned: not of a token key: somebody gave it up, and what was done stays done';
 
 CREATE TYPE pii_vault.rotation_failure AS ENUM (
     'key_missing', 'key_does_not_unwrap', 'key_commitment',
@@ -51,13 +52,13 @@ CREATE TABLE pii_vault.rotation_jobs (
     CONSTRAINT armed_is_whole CHECK (num_nulls(armed_at_lsn, armed_by) IN (0, 2)),
     CONSTRAINT cursor_is_whole CHECK (num_nulls(cursor_day, cursor_id) IN (0, 2)),
     CONSTRAINT kind_has_its_members CHECK (CASE kind
-        WHEN 'kek' THEN target_kms_key IS NOT NULL AND step IN ('work', 'done')
-        WHEN 'data-key' THEN purpose = 'data' AND old_keys <> '{}' AND step IN ('work', 'done')
-        ELSE purpose = 'token' AND num_nulls(new_key, old_slot) = 0 AND cardinality(old_keys) = 1
+        WHEN 'kek' THEN target_kms_key IS NOT NULL AND step IN ('work', 'done', 'abandoned')
+        WHEN 'data-key' THEN purpose = 'data' AND old_keys <> '{}' AND step IN ('work', 'done', 'abandoned')
+        ELSE purpose = 'token' AND num_nulls(new_key, old_slot) = 0 AND cardinality(old_keys) = 1 AND step <> 'abandoned'
     END),
-    CONSTRAINT end_is_whole CHECK ((step = 'done') = (ended_at IS NOT NULL))
+    CONSTRAINT end_is_whole CHECK ((step IN ('done', 'abandoned')) = (ended_at IS NOT NULL))
 ) WITH (fillfactor = 50);
-CREATE UNIQUE INDEX rotation_jobs_one_unfinished ON pii_vault.rotation_jobs (kind, purpose) WHERE step <> 'done';
+CREATE UNIQUE INDEX rotation_jobs_one_unfinished ON pii_vault.rotation_jobs (kind, purpose) WHERE ended_at IS NULL;
 COMMENT ON TABLE pii_vault.rotation_jobs IS 'Rotations of keys: what is to be done, and how far it is. One of a kind at a time';
 COMMENT ON COLUMN pii_vault.rotation_jobs.seq IS 'The entry of the audit log that records it';
 COMMENT ON COLUMN pii_vault.rotation_jobs.recorded_by IS 'The transaction; work begins once it is committed';

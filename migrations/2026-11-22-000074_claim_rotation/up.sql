@@ -153,7 +153,7 @@ AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.own_rotation(arm_rotation.job, true);
 BEGIN
-    IF own.step = 'done' THEN
+    IF own.ended_at IS NOT NULL THEN
         RETURN;
     END IF;
     UPDATE pii_vault.rotation_jobs AS j
@@ -324,7 +324,7 @@ BEGIN
         is_left := pii_vault.rotation_is_left(before);
     END IF;
     own := pii_vault.own_rotation(claim_rotation.job, true);
-    IF own.paused OR own.step IN ('filled', 'cut_over', 'done') THEN
+    IF own.paused OR own.step NOT IN ('work', 'emptying') THEN
         RETURN QUERY SELECT own.step, own.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
             own.total, own.changed, own.failed;
         RETURN;
@@ -399,6 +399,9 @@ BEGIN
     -- Nothing was left: a page that comes late has changed nothing.
     IF own.step = 'done' THEN
         RETURN;
+    ELSIF own.step = 'abandoned' THEN
+        -- It may have: that is undone.
+        RAISE 'this rotation was abandoned' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'rotation_over';
     END IF;
     -- Rows that are listed so are not compared any more. A page that comes late has only what is listed already.
     IF (own.kind <> 'token-key' OR own.step <> 'work') AND EXISTS (
@@ -433,7 +436,7 @@ AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.own_rotation(pause_rotation.job, true);
 BEGIN
-    IF own.paused OR own.step = 'done' THEN
+    IF own.paused OR own.ended_at IS NOT NULL THEN
         RETURN;
     END IF;
     UPDATE pii_vault.rotation_jobs AS j SET paused = true WHERE j.id = own.id;
@@ -441,6 +444,33 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pii_vault.pause_rotation IS 'Makes all runners of a job stop before their next page';
+
+-- By an operator, of one that cannot come to its end, or is not to. What was done stays done; the same keys may be left by
+-- another one. Whether it was still to be ended.
+CREATE FUNCTION pii_vault.abandon_rotation(job uuid, reason text) RETURNS boolean
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(abandon_rotation.job, true);
+BEGIN
+    IF NOT (char_length(abandon_rotation.reason) BETWEEN 1 AND 1000 AND btrim(abandon_rotation.reason) <> '') THEN
+        RAISE 'a reason has 1 to 1,000 characters' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF own.kind = 'token-key' THEN
+        RAISE 'a rotation of the token key is rolled back' USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF own.ended_at IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    UPDATE pii_vault.rotation_jobs AS j
+    SET step = 'abandoned', paused = false, cursor_day = NULL, cursor_id = NULL, ended_at = clock_timestamp()
+    WHERE j.id = own.id;
+    DELETE FROM pii_vault.rotation_runners AS r WHERE r.job = own.id;
+    PERFORM pii_vault.note_rotation(own, 'abandoned', abandon_rotation.reason, '{}');
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.abandon_rotation IS
+    'Gives up a rotation of wrapped keys or of data keys; false: it had ended before. All runners of it end';
 
 -- A runner that is told to stop; the last one pauses the job.
 CREATE FUNCTION pii_vault.leave_rotation(job uuid, runner uuid) RETURNS void
@@ -465,9 +495,10 @@ COMMENT ON FUNCTION pii_vault.leave_rotation IS 'A runner goes; the job pauses w
 REVOKE EXECUTE ON FUNCTION
     pii_vault.rotation_role, pii_vault.key_list_hash, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
     pii_vault.rotation_refusal, pii_vault.working_rotation, pii_vault.arm_rotation, pii_vault.rotation_source,
-    pii_vault.rotation_page, pii_vault.pass_is_over, pii_vault.rotation_is_left, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation, pii_vault.leave_rotation
+    pii_vault.rotation_page, pii_vault.pass_is_over, pii_vault.rotation_is_left, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
+    pii_vault.abandon_rotation, pii_vault.leave_rotation
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
-    pii_vault.leave_rotation
+    pii_vault.abandon_rotation, pii_vault.leave_rotation
     TO pii_vault_rewrap, pii_vault_reseal;

@@ -115,7 +115,7 @@ BEGIN
     PERFORM pii_vault.require_member('pii_vault_rewrap');
     PERFORM pii_vault.audit_lock();
     SELECT j.* INTO unfinished FROM pii_vault.rotation_jobs AS j
-    WHERE j.kind = 'kek' AND j.purpose = record_rewrap.purpose AND j.step <> 'done';
+    WHERE j.kind = 'kek' AND j.purpose = record_rewrap.purpose AND j.ended_at IS NULL;
     IF unfinished.id IS NOT NULL THEN
         IF unfinished.target_kms_key = target AND (unfinished.wrapped_before IS NOT NULL OR NOT newest) THEN
             RETURN unfinished.id;
@@ -179,7 +179,7 @@ BEGIN
         RETURN;
     END IF;
     own := pii_vault.working_rotation(fetch_rewrap.job, 'kek');
-    IF own.step = 'done' THEN
+    IF own.ended_at IS NOT NULL THEN
         RETURN;
     END IF;
     SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(own) AS s;
@@ -209,7 +209,7 @@ DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.working_rotation(store_rewrap.job, 'kek');
     changed bigint;
 BEGIN
-    IF own.step = 'done' THEN
+    IF own.ended_at IS NOT NULL THEN
         RETURN 0;
     END IF;
     IF cardinality(old_wrapped) <> cardinality(ids) OR cardinality(new_wrapped) <> cardinality(ids)
@@ -286,7 +286,7 @@ BEGIN
         WHEN key_count > 0 THEN 'in_use'
         WHEN EXISTS (
             SELECT FROM pii_vault.rotation_jobs AS j WHERE j.kind = 'kek' AND j.purpose = retire_kms_key.purpose
-                AND j.step <> 'done' AND j.target_kms_key = retire_kms_key.kms_key
+                AND j.ended_at IS NULL AND j.target_kms_key = retire_kms_key.kms_key
         ) THEN 'rotation_unfinished'
         WHEN NOT is_known AND job IS NULL THEN 'unknown'
         ELSE 'retired'

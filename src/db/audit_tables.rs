@@ -214,7 +214,7 @@ const ROTATION_JOBS: &str = "
     FROM (
         SELECT s.*, (
             SELECT (array_agg(t.step ORDER BY t.seq DESC) FILTER (WHERE t.step IN ('start', 'filled', 'retry', 'fill_again',
-                'cut_over', 'finish', 'roll_back', 'done')))[1]
+                'cut_over', 'finish', 'roll_back', 'done', 'abandoned')))[1]
             FROM (SELECT n.seq, n.details ->> 'step' AS step FROM pii_vault.audit_log AS n
                   WHERE n.subject = s.subject AND n.action::text = 'key_rotation') AS t
         ) AS last_step

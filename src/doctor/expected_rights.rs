@@ -1,5 +1,7 @@
 /// Every right that anybody but the owner has: `privilege [(columns)] on object to role`.
 pub(super) const EXPECTED: &[&str] = &[
+    "EXECUTE on abandon_rotation() to pii_vault_reseal",
+    "EXECUTE on abandon_rotation() to pii_vault_rewrap",
     "EXECUTE on arm_receipt() to pii_vault_lookup",
     "EXECUTE on arm_receipt() to pii_vault_unmask",
     "EXECUTE on arm_redrive() to pii_vault_redrive",

@@ -22,6 +22,8 @@ pub enum RotationStep {
     Emptying,
     /// Nothing is left.
     Done,
+    /// Not of a token key: somebody gave it up, and what was done stays done.
+    Abandoned,
 }
 
 /// Why a row or key is passed over. The SQL enum `pii_vault.rotation_failure` says the same.
@@ -64,7 +66,8 @@ impl RotationKind {
 
 impl RotationStep {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Work, Self::Filled, Self::CutOver, Self::Emptying, Self::Done];
+    pub const ALL: [Self; 6] =
+        [Self::Work, Self::Filled, Self::CutOver, Self::Emptying, Self::Done, Self::Abandoned];
 
     /// The word in SQL.
     #[must_use]
@@ -75,6 +78,7 @@ impl RotationStep {
             Self::CutOver => "cut_over",
             Self::Emptying => "emptying",
             Self::Done => "done",
+            Self::Abandoned => "abandoned",
         }
     }
 

@@ -186,6 +186,8 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                     match self.options.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await
                     {
                         Err(error) if self.is_let_go(&error) => break,
+                        // The next claim says what became of it.
+                        Err(error) if error.is_over() => continue,
                         worked => worked?,
                     }
                     self.worked.store(true, Ordering::Relaxed);

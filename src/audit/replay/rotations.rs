@@ -100,10 +100,11 @@ impl Rotations {
         let (changed, failed) = (rotation.changed.unwrap_or(job.changed), rotation.failed.unwrap_or(job.failed));
         let counts_back = changed < job.changed || failed < job.failed;
         (job.changed, job.failed) = (changed, failed);
-        let is_done = job.step == RotationStep::Done;
+        let is_over = |step| matches!(step, RotationStep::Done | RotationStep::Abandoned);
+        let was_over = is_over(job.step);
         let follows = match rotation.step.as_str() {
-            "pause" => !is_done && !std::mem::replace(&mut job.paused, true),
-            "resume" => !is_done && std::mem::replace(&mut job.paused, false),
+            "pause" => !was_over && !std::mem::replace(&mut job.paused, true),
+            "resume" => !was_over && std::mem::replace(&mut job.paused, false),
             word => match next(kind, job.step, word) {
                 Next::Step(step) => {
                     job.step = step;
@@ -122,7 +123,7 @@ impl Rotations {
                 Next::Unknown => true,
             },
         };
-        if job.step == RotationStep::Done && self.unfinished.get(&(kind, purpose)) == Some(&id) {
+        if is_over(job.step) && self.unfinished.get(&(kind, purpose)) == Some(&id) {
             self.unfinished.remove(&(kind, purpose));
         }
         if !follows {
@@ -173,7 +174,7 @@ enum Next {
 
 /// The step that a word leads to.
 fn next(kind: RotationKind, from: RotationStep, word: &str) -> Next {
-    use RotationStep::{CutOver, Done, Emptying, Filled, Work};
+    use RotationStep::{Abandoned, CutOver, Done, Emptying, Filled, Work};
     let is_token = kind == RotationKind::TokenKey;
     match (word, from) {
         ("retry", Work | Filled) | ("fill_again", Filled) if is_token => Next::Step(Work),
@@ -182,8 +183,9 @@ fn next(kind: RotationKind, from: RotationStep, word: &str) -> Next {
         ("finish", CutOver) if is_token => Next::Step(Emptying),
         ("roll_back", Work | Filled | CutOver) if is_token => Next::Step(Emptying),
         ("done", Work) if !is_token => Next::Step(Done),
+        ("abandoned", Work) if !is_token => Next::Step(Abandoned),
         ("done", Emptying) if is_token => Next::Step(Done),
-        ("retry" | "fill_again" | "filled" | "cut_over" | "finish" | "roll_back" | "done", _) => Next::Never,
+        ("retry" | "fill_again" | "filled" | "cut_over" | "finish" | "roll_back" | "done" | "abandoned", _) => Next::Never,
         _ => Next::Unknown,
     }
 }

@@ -1,5 +1,6 @@
 //! `key-rotation`: the three kinds of key, and for each plan, run, pause, verify, retire.
 
+mod abandon;
 mod data_key;
 mod kek;
 mod pause;

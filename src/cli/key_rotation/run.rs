@@ -76,7 +76,11 @@ pub(super) async fn drive<W: Worker>(
         Ok((ending, counts)) => {
             let summary = Summary::new(job, ending, counts, things, began.elapsed());
             output::result(format, &summary, &summary)?;
-            Ok(if counts.failed > 0 { ExitStatus::IntegrityBroken } else { ExitStatus::Done })
+            Ok(match ending {
+                Ending::Reached(RotationStep::Abandoned) => ExitStatus::Refused,
+                _ if counts.failed > 0 => ExitStatus::IntegrityBroken,
+                _ => ExitStatus::Done,
+            })
         }
         Err(error) => refused_or(error, "the rotation stopped; what is done stays done, run it again to go on", format),
     }
@@ -128,6 +132,7 @@ impl Summary {
         let ended = match ending {
             Ending::Reached(RotationStep::Filled) => "filled",
             Ending::Reached(RotationStep::CutOver) => "cut over",
+            Ending::Reached(RotationStep::Abandoned) => "abandoned",
             Ending::Reached(_) => "done",
             Ending::Paused => "paused",
             Ending::Stopped => "stopped",
@@ -147,6 +152,9 @@ impl fmt::Display for Summary {
         writeln!(f, "job               {job}")?;
         if matches!(*ended, "paused" | "stopped") {
             writeln!(f, "next              run the same command again to go on")?;
+        }
+        if *ended == "abandoned" {
+            writeln!(f, "next              pii-vault key-rotation status --job {job} says who gave it up, and why")?;
         }
         if *ended == "filled" {
             writeln!(f, "next              pii-vault key-rotation token-key verify, then token-key cut-over")?;

@@ -33,6 +33,6 @@ pub async fn unfinished(conn: &mut Connection) -> Result<Vec<Unfinished>, DbErro
     let sql = "SELECT j.kind || ' rotation ' || j.id AS name, j.step, j.paused, \
                  extract(epoch FROM clock_timestamp() - greatest(j.recorded_at, j.worked_at, \
                      (SELECT max(r.seen_at) FROM pii_vault.rotation_runners AS r WHERE r.job = j.id)))::bigint AS seconds \
-               FROM pii_vault.rotation_jobs AS j WHERE j.step <> 'done' ORDER BY j.seq";
+               FROM pii_vault.rotation_jobs AS j WHERE j.ended_at IS NULL ORDER BY j.seq";
     diesel::sql_query(sql).load(conn).await.map_err(DbError::during("looking for rotations that stand"))
 }

@@ -84,12 +84,12 @@ const COLUMNS: &str = "\
         WHERE r.job = j.id AND r.seen_at > clock_timestamp() - interval '1 minute') AS runners \
     FROM pii_vault.rotation_jobs AS j";
 
-/// The rotation of a kind and purpose that is not done: there is one at most.
+/// The rotation of a kind and purpose that has not ended: there is one at most.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn unfinished(conn: &mut Connection, kind: RotationKind, purpose: Purpose) -> Result<Option<Job>, DbError> {
-    sql_query(format!("{COLUMNS} WHERE j.kind = $1 AND j.purpose = $2 AND j.step <> 'done'"))
+    sql_query(format!("{COLUMNS} WHERE j.kind = $1 AND j.purpose = $2 AND j.ended_at IS NULL"))
         .bind::<sql::RotationKind, _>(kind)
         .bind::<sql::KeyPurpose, _>(purpose)
         .get_result(conn)

@@ -160,6 +160,26 @@ pub async fn pause(conn: &mut Connection, job: Uuid, reason: &str) -> Result<(),
     Ok(())
 }
 
+/// Gives a rotation up, not one of the token key; what was done stays done. `false`: it had ended before.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn abandon(conn: &mut Connection, job: Uuid, reason: &str) -> Result<bool, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        abandoned: bool,
+    }
+    let row: Row = sql_query("SELECT pii_vault.abandon_rotation($1, $2) AS abandoned")
+        .bind::<SqlUuid, _>(job)
+        .bind::<Text, _>(reason)
+        .load(conn)
+        .await
+        .and_then(committed)
+        .map_err(DbError::during("abandoning a rotation"))?;
+    Ok(row.abandoned)
+}
+
 /// A runner goes; the job is paused where it was the last one.
 ///
 /// # Errors

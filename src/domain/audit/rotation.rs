@@ -9,7 +9,8 @@ pub struct Rotation {
     pub kind: String,
     /// `data`, `token` or `dead-letter`.
     pub purpose: String,
-    /// `start`, or what was done: `pause`, `resume`, `filled`, `cut_over`, `roll_back`, `finish`, `retire`, `done`, …
+    /// `start`, or what was done: `pause`, `resume`, `filled`, `cut_over`, `roll_back`, `finish`, `retire`, `done`,
+    /// `abandoned`, …
     pub step: String,
     /// Of its start: rows or keys that are to be changed.
     #[serde(default)]

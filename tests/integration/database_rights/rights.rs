@@ -1,6 +1,7 @@
 /// All that anybody but the owner may do. What is made without a line here fails the test, even if nobody may use it.
 /// Roles are named without `pii_vault_`; a `public` among them would be everybody.
 pub(super) const RIGHTS: &[(&str, &[&str])] = &[
+    ("function abandon_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function access_form", &[]),
     ("function arm_receipt", &["lookup EXECUTE", "unmask EXECUTE"]),
     ("function arm_redrive", &["redrive EXECUTE"]),
@@ -73,6 +74,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function own_reseal_sample", &[]),
     ("function own_rotation", &[]),
     ("function own_token_map", &[]),
+    ("function pass_is_over", &[]),
     ("function pause_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function plan_data_keys", &["reseal EXECUTE"]),
     ("function record_init", &[]),
@@ -101,6 +103,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function revoke_access", &["approver EXECUTE", "unmask EXECUTE"]),
     ("function roll_back", &[]),
     ("function rotation_history", &["auditor EXECUTE", "reseal EXECUTE", "rewrap EXECUTE"]),
+    ("function rotation_is_left", &[]),
     ("function rotation_keys", &["auditor EXECUTE", "reseal EXECUTE", "rewrap EXECUTE"]),
     ("function rotation_page", &[]),
     ("function rotation_refusal", &[]),
@@ -130,6 +133,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function unfilled_rows", &[]),
     ("function unix_microseconds", &[]),
     ("function verify_filled", &[]),
+    ("function wait_shortly", &[]),
     ("function working_rotation", &[]),
     ("function wrapping_kms_keys", &["rewrap EXECUTE"]),
     (

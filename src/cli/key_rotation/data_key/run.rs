@@ -29,8 +29,8 @@ After it: data-key verify, then data-key retire.
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt and
 kms:GenerateDataKey on the data key.
 
-Exit status 3: refused, as no checkpoint covers the record. 4: a row did not open; the others were
-sealed anew. 0 also where it was paused or told to stop: the same command goes on.
+Exit status 3: refused, as no checkpoint covers the record, or somebody abandoned it. 4: a row did
+not open; the others were sealed anew. 0 also where it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation data-key run --max-age 90d --reason 'quarterly'

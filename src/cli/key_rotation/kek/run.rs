@@ -40,9 +40,11 @@ the rotation is complete (list-key-rotations).
 
 The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on both KMS keys.
 
-Exit status 3: refused. 4: KMS does not unwrap some keys, which were altered or moved; they were
-passed over, `key-rotation status --job` lists them, and all others were wrapped anew. 0 also where
-it was paused or told to stop: the same command goes on.
+Where the KMS key to wrap by is lost, `kek abandon` makes way for another rotation.
+
+Exit status 3: refused, or somebody abandoned it. 4: KMS does not unwrap some keys, which were
+altered or moved; they were passed over, `key-rotation status --job` lists them, and all others were
+wrapped anew. 0 also where it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation kek run --purpose data --reason 'yearly' --to alias/pii-vault-data-2027
@@ -177,7 +179,7 @@ fn unfinished(target: Option<&str>) -> Refused {
     Refused::new(
         "rotation_unfinished",
         format!("another rotation of these keys is not finished{to}"),
-        "run it to its end first, without --to and --newest-material",
+        "run it to its end first, without --to and --newest-material, or give it up: key-rotation kek abandon",
     )
 }
 

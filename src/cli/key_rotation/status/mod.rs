@@ -15,7 +15,6 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{self, Job, Position};
 use crate::db::{Connection, DbError, Role};
-use crate::domain::RotationStep;
 use keys::Keys;
 use one::One;
 use shown::Shown;
@@ -78,7 +77,7 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         return Ok(ExitStatus::Done);
     }
     let keys = Keys::of(rotation::keys(&mut conn, !args.no_rows).await?, !args.no_rows);
-    let (done, unfinished): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.step == RotationStep::Done);
+    let (done, unfinished): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.ended_at.is_some());
     let status = Status {
         keys,
         rotations: shown(&mut conn, unfinished).await?,

@@ -51,7 +51,7 @@ impl Shown {
         let pause = history.iter().rfind(|told| told.step.as_deref() == Some("pause")).filter(|_| job.paused);
         let at_work = at_work(history, job.worked_at).as_seconds_f64();
         let rate = (job.changed > 0 && at_work > 0.0).then(|| number(job.changed) / at_work);
-        let is_working = matches!(job.step, RotationStep::Work | RotationStep::Emptying);
+        let is_working = job.step.is_work() || job.step == RotationStep::Abandoned;
         let left = (job.total - job.changed - job.failed).max(0);
         let goes_on = is_working && !job.paused && job.runners > 0;
         let next = next(&job);
@@ -95,7 +95,8 @@ impl Shown {
         let ended = self.ended_at.as_deref().unwrap_or("-");
         let back = if self.rolled_back { ", rolled back" } else { "" };
         format!(
-            "done {ended}  {} of {} keys{back}: {}, by {} (job {})",
+            "{} {ended}  {} of {} keys{back}: {}, by {} (job {})",
+            self.step,
             self.kind,
             self.purpose,
             self.counts(),
@@ -159,7 +160,7 @@ fn at_work(history: &[Told], worked_at: Option<OffsetDateTime>) -> Duration {
         match told.step.as_deref() {
             Some("start" | "finish" | "roll_back") => (sum, since) = (Duration::ZERO, Some(told.at)),
             Some("resume" | "retry") => since = since.or(Some(told.at)),
-            Some("pause" | "filled" | "done") => {
+            Some("pause" | "filled" | "done" | "abandoned") => {
                 sum += since.take().map_or(Duration::ZERO, |since: OffsetDateTime| told.at - since);
             }
             _ => {}

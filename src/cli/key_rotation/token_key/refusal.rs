@@ -138,7 +138,7 @@ fn elsewhere(step: RotationStep, rolled_back: bool) -> (&'static str, String, &'
             "the rotation was rolled back".to_owned(),
             "pii-vault key-rotation token-key rollback empties what is left of it",
         ),
-        RotationStep::CutOver | RotationStep::Emptying | RotationStep::Done => (
+        RotationStep::CutOver | RotationStep::Emptying | RotationStep::Done | RotationStep::Abandoned => (
             "finished",
             "the old key was given up already".to_owned(),
             "pii-vault key-rotation token-key finish empties what is left of its slot",
