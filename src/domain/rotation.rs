@@ -66,8 +66,7 @@ impl RotationKind {
 
 impl RotationStep {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Work, Self::Filled, Self::CutOver, Self::Emptying, Self::Done, Self::Abandoned];
+    pub const ALL: [Self; 6] = [Self::Work, Self::Filled, Self::CutOver, Self::Emptying, Self::Done, Self::Abandoned];
 
     /// The word in SQL.
     #[must_use]

@@ -207,3 +207,20 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
         Ok((Ending::Stopped, counts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_a_second_of_its_rate_at_most() {
+        let page = |rate, batch| {
+            let rate = NonZeroU32::new(rate);
+            Options { batch, workers: 2, rate, patience: Duration::ZERO }.page()
+        };
+        assert_eq!(page(0, 500), 500);
+        assert_eq!(page(1, 500), 1);
+        assert_eq!(page(200, 500), 200);
+        assert_eq!(page(u32::MAX, 10_000), 10_000);
+    }
+}

@@ -163,7 +163,8 @@ async fn killed_again_and_again_it_ends_with_every_row_filled_and_no_update_of_o
 async fn a_runner_stops_where_its_key_goes_and_writes_nothing_more() {
     let world = World::vault().await;
     world.import(1_000);
-    let run = world.start_token_key(&[&RUN[..], &["--batch", "20", "--rate", "100/s", "--patience", "3s"]].concat());
+    let run = world.start_token_key(&[&RUN[..], &["--batch", "20", "--rate", "100/s"]].concat());
+    let limit = Duration::from_secs(10);
     while world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await < 40 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -178,8 +179,10 @@ async fn a_runner_stops_where_its_key_goes_and_writes_nothing_more() {
         .await
         .unwrap();
     let filled = world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await;
+    let over = std::time::Instant::now();
     let ended = run.finish().exits(3);
     assert_eq!(ended.json()["refused"], "rotation_over");
+    assert!(over.elapsed() < limit, "it waits for nothing: {:?}", over.elapsed());
     assert_eq!(world.count("pii_vault.login_events WHERE token_key_b IS NOT NULL").await, filled);
     world.token_key(&RUN).exits(3);
     assert_eq!(world.count("pii_vault.token_keys").await, 2);

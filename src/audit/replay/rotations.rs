@@ -185,7 +185,9 @@ fn next(kind: RotationKind, from: RotationStep, word: &str) -> Next {
         ("done", Work) if !is_token => Next::Step(Done),
         ("abandoned", Work) if !is_token => Next::Step(Abandoned),
         ("done", Emptying) if is_token => Next::Step(Done),
-        ("retry" | "fill_again" | "filled" | "cut_over" | "finish" | "roll_back" | "done" | "abandoned", _) => Next::Never,
+        ("retry" | "fill_again" | "filled" | "cut_over" | "finish" | "roll_back" | "done" | "abandoned", _) => {
+            Next::Never
+        }
         _ => Next::Unknown,
     }
 }

@@ -84,6 +84,24 @@ fn a_rotation_has_a_reason_and_counts_forward() {
 }
 
 #[test]
+fn what_is_given_up_is_over_and_no_token_rotation_is() {
+    let mut log = Log::new();
+    let mut step = |job: u128, kind: &str, step: &str| {
+        let purpose = if kind == "kek" { "data" } else { "token" };
+        let details = json!({"kind": kind, "purpose": purpose, "step": step, "total": 7, "changed": 0, "failed": 0});
+        log.add(Action::KeyRotation, "svc", Uuid::from_u128(job), details, |_| {})
+    };
+    assert_eq!(step(40, "kek", "start"), "");
+    assert_eq!(step(40, "kek", "abandoned"), "");
+    for word in ["pause", "resume", "done", "abandoned"] {
+        assert_eq!(step(40, "kek", word), "rotation", "{word}");
+    }
+    assert_eq!(step(41, "kek", "start"), "", "another can begin");
+    assert_eq!(step(42, "token-key", "start"), "");
+    assert_eq!(step(42, "token-key", "abandoned"), "rotation");
+}
+
+#[test]
 fn a_retired_kms_key_wraps_no_more() {
     let mut log = Log::new();
     let mut add = |job: u128, step: &str, more: (&str, &str)| {
