@@ -29,6 +29,15 @@ pub struct Options {
     pub patience: Patience,
 }
 
+impl Options {
+    /// A page is a second of its rate at most: so nobody waits for longer before looking whether the job is paused, and
+    /// no second has more than its share.
+    #[must_use]
+    pub fn page(&self) -> i32 {
+        self.rate.map_or(self.batch, |rate| self.batch.min(i32::try_from(rate.get()).unwrap_or(i32::MAX)))
+    }
+}
+
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -136,14 +145,6 @@ struct Run<W, P> {
     // A page, so that who was asked for its keys has answered before.
     worked: AtomicBool,
     progress: P,
-}
-
-impl Options {
-    /// A page is a second of its rate at most: so nobody waits for longer before looking whether the job is paused, and
-    /// no second has more than its share.
-    fn page(&self) -> i32 {
-        self.rate.map_or(self.batch, |rate| self.batch.min(i32::try_from(rate.get()).unwrap_or(i32::MAX)))
-    }
 }
 
 impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {

@@ -55,7 +55,7 @@ async fn each_kind_is_counted_and_measured_and_nothing_changes() {
     assert_eq!(told(&both), json!(["data-key", "data", 2, 30, [2, 1, 0]]));
     assert_eq!(both["seconds"], 3.0, "30 rows at 10 a second");
     let pace = &both["pace"];
-    assert_eq!((&pace["workers"], &pace["batch"], &pace["rate_per_second"]), (&json!(4), &json!(50), &json!(10)));
+    assert_eq!((&pace["workers"], &pace["batch"], &pace["rate_per_second"]), (&json!(4), &json!(10), &json!(10)));
     let sample = &all["sample"];
     assert_eq!((&sample["process_rows"], &sample["database_rows"]), (&json!(2000), &json!(30)));
     let each = |name: &str| sample[name].as_f64().unwrap();

@@ -70,7 +70,7 @@ pub(in crate::cli::key_rotation) struct Pace {
 impl Pace {
     pub(in crate::cli::key_rotation) fn of(options: Options) -> Self {
         Self {
-            batch: options.batch,
+            batch: options.page(),
             workers: options.workers,
             rate_per_second: options.rate.map(Into::into),
             cores: available_parallelism().map_or(1, NonZeroUsize::get),
