@@ -255,8 +255,8 @@ BEGIN
 END
 $$;
 
--- Whether anything is left to do of a job, by a scan of all there is, where a pass is over; NULL: it is not over, or
--- another session scans. It is called before the job is locked: others settle meanwhile. What is found done stays done.
+-- Whether anything is left to do of a job, by a scan of all there is, where a pass is over; NULL: it is not over, or it is
+-- not time yet, or another session scans. It is called before the job is locked: others settle meanwhile. What is found done stays done.
 CREATE FUNCTION pii_vault.rotation_is_left(own pii_vault.rotation_jobs) RETURNS boolean
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
@@ -272,10 +272,11 @@ BEGIN
     ) THEN
         RETURN NULL;
     END IF;
-    -- While batches may go without the new key, rows may come that have no token of it. Looked at before the scan: those
-    -- that came by then it would not find.
+    -- While batches may go without the new key, rows may come that have no token of it. The scan is for a later
+    -- transaction: batches wait for the one that ends this.
     IF own.step = 'work' AND EXISTS (SELECT FROM pii_vault.token_keys AS k WHERE k.id = own.new_key AND k.optional) THEN
-        RETURN true;
+        PERFORM pii_vault.require_token_key(own.id);
+        RETURN NULL;
     END IF;
     -- One scan at a time, whatever the number of workers. It keeps nobody from writing to this table.
     BEGIN
@@ -315,12 +316,7 @@ DECLARE
     is_left boolean;
 BEGIN
     IF pii_vault.rotation_refusal(before) IS NULL AND NOT before.paused AND before.step IN ('work', 'emptying') THEN
-        -- Keys are locked before jobs. The scan is for a later transaction: batches wait for this one.
-        IF pii_vault.require_token_key(claim_rotation.job) THEN
-            RETURN QUERY SELECT before.step, before.paused, NULL::date, NULL::uuid, NULL::date, NULL::uuid, 0::bigint,
-                before.total, before.changed, before.failed;
-            RETURN;
-        END IF;
+        -- Keys are locked before jobs.
         is_left := pii_vault.rotation_is_left(before);
     END IF;
     own := pii_vault.own_rotation(claim_rotation.job, true);

@@ -120,29 +120,38 @@ $$;
 COMMENT ON FUNCTION pii_vault.record_token_rotation IS
     'The first of record, arm, claim, fetch, store: a new token key, pending in the other slot, and the job that fills it';
 
+-- Whoever comes while a statement waits for a table waits behind it. So tries are short; one in ten is longer, for where
+-- readers follow each other without a gap.
+CREATE FUNCTION pii_vault.wait_shortly() RETURNS void
+LANGUAGE sql
+SET search_path = pii_vault, pg_temp
+AS $$ SELECT set_config('lock_timeout', CASE WHEN random() < 0.1 THEN '1s' ELSE '200ms' END, true) $$;
+COMMENT ON FUNCTION pii_vault.wait_shortly IS
+    'How long a try waits for locks, until the function ends that sets lock_timeout: 200 ms, or 1 s';
+
 -- Before a claim locks its job: keys come first. What was let through without the key has ended when this gets its lock,
--- and nothing more is let through; so what a later scan finds filled is all that there is. Whether it did that just now.
-CREATE FUNCTION pii_vault.require_token_key(job uuid) RETURNS boolean
+-- and nothing more is let through; so what a later scan finds filled is all that there is.
+CREATE FUNCTION pii_vault.require_token_key(job uuid) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
-SET lock_timeout = '1s'
+SET lock_timeout = '200ms'
 AS $$
 BEGIN
     IF NOT EXISTS (
         SELECT FROM pii_vault.rotation_jobs AS j JOIN pii_vault.token_keys AS k ON k.id = j.new_key
         WHERE j.id = require_token_key.job AND k.optional AND k.created_at < clock_timestamp() - interval '5 seconds'
     ) THEN
-        RETURN false;
+        RETURN;
     END IF;
+    PERFORM pii_vault.wait_shortly();
     LOCK TABLE pii_vault.token_keys IN EXCLUSIVE MODE;
     -- Batches are not to wait for who has the job.
     PERFORM FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job FOR UPDATE NOWAIT;
     UPDATE pii_vault.token_keys AS k SET optional = false
     FROM pii_vault.rotation_jobs AS j WHERE j.id = require_token_key.job AND k.id = j.new_key;
-    RETURN true;
 EXCEPTION WHEN lock_not_available THEN
-    -- The next claim tries again.
-    RETURN false;
+    -- Another claim tries again.
+    RETURN;
 END
 $$;
 
@@ -271,8 +280,8 @@ $$;
 COMMENT ON FUNCTION pii_vault.retry_backfill IS 'Rows that did not open are tried once more; how many they are';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.record_token_rotation, pii_vault.require_token_key, pii_vault.fetch_backfill, pii_vault.store_backfill,
-    pii_vault.retry_backfill
+    pii_vault.record_token_rotation, pii_vault.wait_shortly, pii_vault.require_token_key, pii_vault.fetch_backfill,
+    pii_vault.store_backfill, pii_vault.retry_backfill
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.record_token_rotation, pii_vault.fetch_backfill, pii_vault.store_backfill, pii_vault.retry_backfill

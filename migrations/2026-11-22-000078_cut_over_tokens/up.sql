@@ -39,15 +39,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION pii_vault.shown_slot IS 'The token slot that user_logins shows';
 
--- Whoever comes while a statement waits for a table waits behind it. So tries are short; one in ten is longer, for where
--- readers follow each other without a gap.
-CREATE FUNCTION pii_vault.wait_shortly() RETURNS void
-LANGUAGE sql
-SET search_path = pii_vault, pg_temp
-AS $$ SELECT set_config('lock_timeout', CASE WHEN random() < 0.1 THEN '1s' ELSE '200ms' END, true) $$;
-COMMENT ON FUNCTION pii_vault.wait_shortly IS
-    'How long a try waits for locks, until the function ends that sets lock_timeout: 200 ms, or 1 s';
-
 -- Under the login of the administrator: the owner has no CREATE on schema public, and the view stays the owner's.
 -- Columns keep their names and types, so that views, statements and grants on it go on.
 CREATE FUNCTION pii_vault.show_slot(slot pii_vault.token_slot) RETURNS boolean
@@ -660,7 +651,7 @@ $$;
 COMMENT ON FUNCTION pii_vault.retire_token_key IS 'Takes a token key out of all use, unless a row has tokens of it';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.other_slot, pii_vault.shown_slot, pii_vault.wait_shortly, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
+    pii_vault.other_slot, pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
     pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index, pii_vault.compare_slots,
     pii_vault.lock_token_keys, pii_vault.key_is, pii_vault.note_slots, pii_vault.fill_again, pii_vault.cut_over,
     pii_vault.roll_back, pii_vault.finish_rotation, pii_vault.release_slot, pii_vault.empty_slot, pii_vault.retire_token_key

@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::RwLock;
@@ -102,6 +102,7 @@ pub async fn run<W: Worker>(
         stop,
         in_hand: RwLock::new(()),
         worked: AtomicBool::new(false),
+        in_vain: AtomicU32::new(0),
         progress,
     });
     let mut workers = JoinSet::new();
@@ -144,6 +145,8 @@ struct Run<W, P> {
     in_hand: RwLock<()>,
     // A page, so that who was asked for its keys has answered before.
     worked: AtomicBool,
+    // Claims since the last page: what they wait for is not to be held up by asking.
+    in_vain: AtomicU32,
     progress: P,
 }
 
@@ -184,6 +187,7 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                 _ if claim.step.is_work() && claim.step != W::STEP => return Err(RotationError::Over),
                 Some(range) if range.rows > 0 => {
                     turn.take(range.rows);
+                    self.in_vain.store(0, Ordering::Relaxed);
                     match self.options.patience.wait_out(may_pass, || (), || self.worker.work(&self.hands, range)).await
                     {
                         Err(error) if self.is_let_go(&error) => break,
@@ -199,8 +203,12 @@ impl<W: Worker, P: Fn(Counts) + Send + Sync> Run<W, P> {
                     // What the workers of this run still have would be handed out once more. Those of other runs may
                     // too.
                     drop((turn, in_hand));
-                    drop(self.in_hand.write().await);
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let _no_other = self.in_hand.write().await;
+                    let doublings = self.in_vain.fetch_add(1, Ordering::Relaxed).min(4);
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(50 << doublings)) => {}
+                        () = self.stop.cancelled() => {}
+                    }
                 }
                 None => return Ok((Ending::Reached(claim.step), counts)),
             }
@@ -217,7 +225,7 @@ mod tests {
     fn a_page_is_a_second_of_its_rate_at_most() {
         let page = |rate, batch| {
             let rate = NonZeroU32::new(rate);
-            Options { batch, workers: 2, rate, patience: Duration::ZERO }.page()
+            Options { batch, workers: 2, rate, patience: Patience(Duration::ZERO) }.page()
         };
         assert_eq!(page(0, 500), 500);
         assert_eq!(page(1, 500), 1);
