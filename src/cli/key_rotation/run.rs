@@ -42,12 +42,7 @@ pub(super) struct PaceArgs {
 
 impl PaceArgs {
     pub(super) fn options(&self) -> Options {
-        Options {
-            batch: self.batch,
-            workers: self.workers.get(),
-            rate: self.rate,
-            patience: Patience(self.patience),
-        }
+        Options { batch: self.batch, workers: self.workers.get(), rate: self.rate, patience: Patience(self.patience) }
     }
 
     /// A connection for each worker, and one to spare.

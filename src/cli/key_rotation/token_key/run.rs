@@ -82,31 +82,14 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     }
     let (id, wrapper) = (job.id, Kms::for_job(&config, job.id, keys));
     match drive(&pool, id, Backfill::new(pool.clone(), wrapper, job), options, "rows", format).await {
-        Err(error) if is_refusal(&error) && is_over(&pool, id).await => Refused::from(TokenRefusal::Over).tell(format),
-    let worker = match Backfill::load(&pool, Kms::for_job(&config, job.id, keys), &job, options.patience).await {
-        Ok(worker) => worker,
-        Err(error) => return refused_or(error, "the token keys were not unwrapped", format),
-    };
-    match drive(&pool, job.id, worker, options, "rows", format).await {
-        Err(error) if error.downcast_ref().is_some_and(RotationError::is_over) => {
-            Refused::from(TokenRefusal::Over).tell(format)
-        }
+        Err(error) if error.downcast_ref().is_some_and(is_over) => Refused::from(TokenRefusal::Over).tell(format),
         ended => ended,
     }
 }
 
-/// By PostgreSQL, of what this role works on no more; or its keys went before the first page.
-fn is_refusal(error: &anyhow::Error) -> bool {
-    match error.downcast_ref() {
-        Some(RotationError::Db(error)) => error.fault() == Fault::Refused,
-        Some(RotationError::TokenKeysGone) => true,
-        _ => false,
-    }
-}
-
-async fn is_over(pool: &Pool, job: Uuid) -> bool {
-    let still = |now: &Job| now.id == job && now.step != RotationStep::Emptying;
-    current(pool).await.is_ok_and(|now| !now.as_ref().is_some_and(still))
+/// Also where its keys went before the first page.
+fn is_over(error: &RotationError) -> bool {
+    error.is_over() || matches!(error, RotationError::TokenKeysGone)
 }
 
 /// The rotation that is not done.
