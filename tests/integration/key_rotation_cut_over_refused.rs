@@ -169,7 +169,7 @@ async fn a_key_that_is_used_is_not_retired() {
     let sql = "SELECT id::text FROM pii_vault.token_keys ORDER BY slot";
     let keys: Vec<String> = world.sql.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     let unknown = Uuid::new_v4().to_string();
-    let retire = ["retire", &keys[0], &keys[1], &unknown, "--reason", "a test"];
+    let retire = ["retire", "--key", &keys[0], "--key", &keys[1], "--key", &unknown, "--reason", "a test"];
     let refused = world.administer(&retire).finish().exits(3).json();
     let became: Vec<_> =
         refused["keys"].as_array().unwrap().iter().map(|key| key["became"].as_str().unwrap()).collect();
@@ -181,9 +181,9 @@ async fn a_key_that_is_used_is_not_retired() {
     assert_eq!(refused["keys"], json!([{"key": keys[0], "became": "rows_left"}]));
     finish.kill();
     world.administer(&["finish"]).finish().done();
-    let retired = world.administer(&["retire", &keys[0], "--reason", "rotated"]).finish().done().json();
+    let retired = world.administer(&["retire", "--key", &keys[0], "--reason", "rotated"]).finish().done().json();
     assert_eq!(retired["keys"], json!([{"key": keys[0], "became": "retired"}]));
-    let again = world.administer(&["retire", &keys[0], "--reason", "rotated"]).finish().done().json();
+    let again = world.administer(&["retire", "--key", &keys[0], "--reason", "rotated"]).finish().done().json();
     assert_eq!(again["keys"], json!([{"key": keys[0], "became": "retired_before"}]));
     let (_, details) = world.rotation_log().await.pop().unwrap();
     assert_eq!((&details["step"], &details["keys"]), (&json!("retire"), &json!([keys[0]])));

@@ -22,14 +22,14 @@ Exit status 3: a key was not retired.
 
 Examples:
   pii-vault key-rotation token-key retire --reason 'rotated 2026-11'
-  pii-vault key-rotation token-key retire d57dc55b-7b83-4291-9c1c-6978ad80b679 --reason 'leak 4711'";
+  pii-vault key-rotation token-key retire --key d57dc55b-7b83-4291-9c1c-6978ad80b679 --reason leak";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
-    /// Which keys; all that make no tokens any more, where none is named
-    #[arg(value_name = "KEY")]
-    keys: Vec<Uuid>,
+    /// This key; can be repeated. Without it, each key that makes no tokens any more
+    #[arg(long, value_name = "UUID")]
+    key: Vec<Uuid>,
     /// Why, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
-    let keys: Vec<_> = args.keys.into_iter().map(KeyId).collect();
+    let keys: Vec<_> = args.key.into_iter().map(KeyId).collect();
     let retired = match token_key::retire(&args.database.server()?, &keys, &args.reason, args.patience).await {
         Ok(retired) => retired,
         Err(error) => return not_done(error, format),
