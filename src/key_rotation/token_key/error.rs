@@ -105,13 +105,18 @@ pub(crate) struct Told<'a>(pub(crate) &'a Holder);
 
 impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holder { pid, who, what, seconds, .. } = self.0;
-        match pid {
-            Some(pid) => write!(f, "pid {pid} ({who}) has {what}")?,
-            None => write!(f, "a prepared transaction ({who}) has {what}")?,
+        let Holder { pid, prepared, who, what, seconds, .. } = self.0;
+        match (pid, prepared) {
+            (Some(pid), _) => write!(f, "pid {pid} ({who}) has {what}")?,
+            // Escaped: it may have been chosen to drive a terminal.
+            (None, Some(name)) => write!(f, "the prepared transaction {name:?} ({who}) has {what}")?,
+            (None, None) => write!(f, "a prepared transaction ({who}) has {what}")?,
         }
-        match seconds {
-            Some(seconds) => write!(f, ", since {seconds} s"),
+        if let Some(seconds) = seconds {
+            write!(f, ", since {seconds} s")?;
+        }
+        match prepared {
+            Some(_) => write!(f, "; COMMIT PREPARED or ROLLBACK PREPARED ends it"),
             None => Ok(()),
         }
     }

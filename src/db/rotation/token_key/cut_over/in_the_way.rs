@@ -13,6 +13,9 @@ pub struct Holder {
     /// Its process, for `pg_terminate_backend`; `None`: the transaction was prepared, and belongs to no session.
     #[diesel(sql_type = Nullable<Integer>)]
     pub pid: Option<i32>,
+    /// The name that it was prepared under, for `ROLLBACK PREPARED`; whoever prepared it chose that.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub prepared: Option<String>,
     /// Who logged in, and the program's name for itself.
     #[diesel(sql_type = Text)]
     pub who: String,
@@ -99,7 +102,8 @@ pub async fn still_held(conn: &mut Connection, before: &Snapshots) -> Result<Vec
 
 /// pg_stat_activity shows to everybody who has a snapshot. Autovacuum has no user, and no vacuum reads the view.
 const SNAPSHOTS: &str = "\
-    SELECT a.pid, coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
+    SELECT a.pid, NULL::text AS prepared, \
+        coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
         'a snapshot from before' AS what, extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds, \
         l.virtualtransaction AS transaction \
     FROM pg_stat_activity AS a \
@@ -123,9 +127,12 @@ const HOLDERS: &str = "\
             'ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'], \
             l.mode) DESC, c.relname \
     ) \
-    SELECT s.pid, coalesce(a.usename, p.owner, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
+    SELECT s.pid, p.gid AS prepared, \
+        coalesce(a.usename, p.owner, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
         s.what, extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, p.prepared))::bigint AS seconds, \
         s.virtualtransaction AS transaction \
     FROM strongest AS s LEFT JOIN pg_stat_activity AS a ON a.pid = s.pid \
-    LEFT JOIN pg_prepared_xacts AS p ON s.virtualtransaction = '-1/' || p.transaction::text \
+    LEFT JOIN pg_locks AS x ON s.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' \
+        AND x.virtualtransaction = s.virtualtransaction \
+    LEFT JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid \
     WHERE s.pid IS NULL OR a.usesysid IS NOT NULL ORDER BY seconds DESC NULLS LAST, s.pid";
