@@ -25,45 +25,54 @@ async fn shown(analyst: &Client) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_snapshot_is_waited_for_and_sees_its_own_tokens_to_the_end() {
-    let world = World::vault().await;
-    // Before the rows had new tokens.
-    let analyst = world.connect(Who::Analyst).await;
-    world.fill_other_slot_raw(ROWS.try_into().unwrap()).await;
-    world
-        .sql
-        .batch_execute(
-            "CREATE TABLE public.saved AS SELECT * FROM pii_vault.login_events;
-            UPDATE pii_vault.login_events SET ip_token_b = NULL, device_id_token_b = NULL, token_key_b = NULL",
-        )
-        .await
-        .unwrap();
-    let before = shown(&analyst).await;
-    analyst.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await.unwrap();
-    world
-        .sql
-        .batch_execute(
-            "UPDATE pii_vault.login_events AS e SET ip_token_b = s.ip_token_b,
-            device_id_token_b = s.device_id_token_b, token_key_b = s.token_key_b
-            FROM public.saved AS s WHERE s.event_id = e.event_id AND s.create_date = e.create_date",
-        )
-        .await
-        .unwrap();
-    // The indexes are built while she is there: a concurrent build waits for her as well.
-    let refused = world.administer(&["cut-over", "--patience", "2s"]).finish().exits(1);
-    let named = format!("pid {} (analyst_{}", pid(&analyst).await, world.id);
-    assert!(refused.stderr.contains(&named), "{named}: {}", refused.stderr);
-    assert!(!refused.stderr.contains("pg_class"), "what she asks is hers: {}", refused.stderr);
-    assert_eq!(world.token_states().await, "a active, b pending; a");
-    let waiting = world.administer(&["cut-over", "--patience", "60s"]);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(shown(&analyst).await, before);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(shown(&analyst).await, before);
-    assert_eq!(world.token_states().await, "a active, b pending; a");
-    analyst.batch_execute("COMMIT").await.unwrap();
-    waiting.finish().done();
-    let after = shown(&analyst).await;
-    assert!(before.iter().zip(&after).all(|(before, after)| before.0 != after.0 && before.1 != after.1));
+    // A concurrent build waits for her as well: with indexes to be built, and where nothing is left but to show the tokens.
+    for indexed in [false, true] {
+        let world = filled().await;
+        let analyst = world.connect(Who::Analyst).await;
+        while let Some(statement) = next_index(&world).await.filter(|_| indexed) {
+            world.sql.batch_execute(&statement).await.unwrap();
+        }
+        world
+            .sql
+            .batch_execute(
+                "CREATE TABLE public.saved AS SELECT * FROM pii_vault.login_events;
+                UPDATE pii_vault.login_events SET ip_token_b = NULL, device_id_token_b = NULL, token_key_b = NULL",
+            )
+            .await
+            .unwrap();
+        let before = shown(&analyst).await;
+        // Before the rows have new tokens.
+        analyst.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class").await.unwrap();
+        world
+            .sql
+            .batch_execute(
+                "UPDATE pii_vault.login_events AS e SET ip_token_b = s.ip_token_b,
+                device_id_token_b = s.device_id_token_b, token_key_b = s.token_key_b
+                FROM public.saved AS s WHERE s.event_id = e.event_id AND s.create_date = e.create_date",
+            )
+            .await
+            .unwrap();
+        let refused = world.administer(&["cut-over", "--patience", "2s"]).finish().exits(1);
+        let named = format!("pid {} (analyst_{}", pid(&analyst).await, world.id);
+        let what = if indexed { "to show the new tokens" } else { "to index the new slot" };
+        assert!(refused.stderr.contains(&named) && refused.stderr.contains(what), "{named}: {}", refused.stderr);
+        assert!(!refused.stderr.contains("pg_class"), "what she asks is hers: {}", refused.stderr);
+        assert_eq!(world.token_states().await, "a active, b pending; a");
+        let waiting = world.administer(&["cut-over", "--patience", "60s"]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(shown(&analyst).await, before);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(shown(&analyst).await, before);
+        assert_eq!(world.token_states().await, "a active, b pending; a");
+        analyst.batch_execute("COMMIT").await.unwrap();
+        waiting.finish().done();
+        let after = shown(&analyst).await;
+        assert!(before.iter().zip(&after).all(|(before, after)| before.0 != after.0 && before.1 != after.1));
+    }
+}
+
+async fn next_index(world: &World) -> Option<String> {
+    world.sql.query_one("SELECT statement FROM pii_vault.next_index('b')", &[]).await.unwrap().get(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
