@@ -153,3 +153,51 @@ async fn an_open_reader_holds_each_step_up_within_bounds_and_is_named() {
     analyst.batch_execute("COMMIT").await.unwrap();
     world.administer(&["finish"]).finish().done();
 }
+
+/// It belongs to no session: there is nobody to ask or to disconnect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_transaction_holds_each_step_up_within_bounds_and_is_named() {
+    let world = filled().await;
+    let name = format!("of {}\u{1b}[2J", world.id);
+    let refused = |args: &[&str], owner: &str, what: &str| {
+        let refused = world.administer(&[args, &["--patience", "1s"]].concat()).finish().exits(1);
+        let named = format!("the prepared transaction \"of {}\\u{{1b}}[2J\" ({owner}", world.id);
+        let ends = "ROLLBACK PREPARED ends it";
+        let said = &refused.stderr;
+        assert!([named.as_str(), what, ends].iter().all(|word| said.contains(word)), "{named}, {what}: {said}");
+    };
+    let analyst = world.connect(Who::Analyst).await;
+    let read = format!("BEGIN; SELECT count(*) FROM user_logins; PREPARE TRANSACTION '{name}'");
+    let rollback = format!("ROLLBACK PREPARED '{name}'");
+    analyst.batch_execute(&read).await.unwrap();
+    refused(&["cut-over"], "pii_vault_analyst", "to keep the new slot filled");
+    world.sql.batch_execute(&rollback).await.unwrap();
+    world.sql.batch_execute("SELECT pii_vault.keep_filled('b')").await.unwrap();
+    let write = "BEGIN; LOCK TABLE pii_vault.login_events IN ROW EXCLUSIVE MODE";
+    world.sql.batch_execute(&format!("{write}; PREPARE TRANSACTION '{name}'")).await.unwrap();
+    refused(&["cut-over"], "postgres", "to index the new slot");
+    world.sql.batch_execute(&rollback).await.unwrap();
+    while let Some(statement) = next_index(&world).await {
+        world.sql.batch_execute(&statement).await.unwrap();
+    }
+    analyst.batch_execute(&read).await.unwrap();
+    refused(&["cut-over"], "pii_vault_analyst", "to replace the view");
+    assert_eq!(world.token_states().await, "a active, b pending; a");
+    world.sql.batch_execute(&rollback).await.unwrap();
+
+    let ingest = world.connect(Who::Ingest).await;
+    let batch = format!(
+        "BEGIN; SELECT pii_vault.hold_keys('{{}}', '{{}}', (SELECT array_agg(id) FROM pii_vault.token_keys)); \
+         PREPARE TRANSACTION '{name}'"
+    );
+    ingest.batch_execute(&batch).await.unwrap();
+    refused(&["cut-over"], "pii_vault_ingest", "to replace the view");
+    refused(&["rollback", "--reason", "a test"], "pii_vault_ingest", "to replace the view");
+    assert_eq!(world.token_states().await, "a active, b pending; a");
+    world.sql.batch_execute(&rollback).await.unwrap();
+    world.administer(&["cut-over"]).finish().done();
+    ingest.batch_execute(&batch).await.unwrap();
+    refused(&["finish"], "pii_vault_ingest", "to take the old token key out of use");
+    world.sql.batch_execute(&rollback).await.unwrap();
+    world.administer(&["finish"]).finish().done();
+}
