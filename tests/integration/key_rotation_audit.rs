@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::support::rotations::{begin, begin_reseal, note};
+use crate::support::jobs::{begin, begin_reseal, note};
 use crate::support::{Finished, Who, World, lay_hands_on, put_back};
 
 /// A vault with rotations of each kind: entries 2 to 4, 5 and 6, and 7 to 12.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::rotations::{begin, begin_reseal, note};
+use crate::support::jobs::{begin, begin_reseal, note};
 use crate::support::{Finished, Who, World};
 
 fn status(world: &World, who: Who, args: &[&str]) -> Finished {
