@@ -1,30 +1,12 @@
 //! `key-rotation token-key cut-over`, `finish`, `rollback`, `retire`: the whole way, with ingestion going on, and back.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::support::{Who, World, duplicates, login};
-
-/// An event with its tokens, as a statement saw it.
-type Seen = (Uuid, Option<String>, Option<String>);
-
-/// What statements of an analyst saw, one after the other.
-async fn poll(reader: Client, stop: Arc<AtomicBool>) -> Vec<Vec<Seen>> {
-    let sql = "SELECT event_id, masked_ip::text, masked_device_id::text FROM user_logins";
-    let (prepared, mut seen) = (reader.prepare(sql).await.unwrap(), Vec::new());
-    while !stop.load(Ordering::Relaxed) {
-        for rows in [reader.query(&prepared, &[]).await.unwrap(), reader.query(sql, &[]).await.unwrap()] {
-            seen.push(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    seen
-}
+use crate::support::{Analyst, Who, World, duplicates, keys_seen, login};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn analysts_see_the_same_duplicates_under_other_tokens_and_ingestion_goes_on() {
@@ -40,8 +22,7 @@ async fn analysts_see_the_same_duplicates_under_other_tokens_and_ingestion_goes_
     let analyst = world.connect(Who::Analyst).await;
     let before = duplicates(&analyst).await;
     assert!(before.0.iter().any(|group| group.len() == 2) && before.1.iter().any(|group| group.len() > 2));
-    let stop = Arc::new(AtomicBool::new(false));
-    let reader = tokio::spawn(poll(world.connect(Who::Analyst).await, stop.clone()));
+    let reader = Analyst::asks(world.connect(Who::Analyst).await, Duration::from_millis(20));
     let done = world.administer(&["cut-over"]).finish().done().json();
     assert_eq!(
         (&done["rows"], &done["distinct_ips"], &done["distinct_device_ids"]),
@@ -51,9 +32,11 @@ async fn analysts_see_the_same_duplicates_under_other_tokens_and_ingestion_goes_
     assert_eq!(duplicates(&analyst).await, before);
     world.send((1_000..1_030).map(|number| login(number).to_string())).await;
     world.wait_for_rows("token_key_a IS NOT NULL AND token_key_b IS NOT NULL", 300).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    stop.store(true, Ordering::Relaxed);
-    never_mixed(&world, reader.await.unwrap()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let saw = reader.saw().await;
+    let slots = world.slots().await;
+    let keys = [0, 1].map(|slot| slots.iter().map(|(event, slots)| (*event, slots[slot].clone().unwrap())).collect());
+    assert_eq!(keys_seen(&saw, &keys), [0, 1], "the keys change places once");
 
     let before = duplicates(&analyst).await;
     let refused = world.administer(&["retire", "--reason", "too early"]).finish().done().json();
@@ -93,35 +76,6 @@ async fn analysts_see_the_same_duplicates_under_other_tokens_and_ingestion_goes_
     let month: String = world.sql.query_one(month, &[]).await.unwrap().get(0);
     let report = world.pii_vault(Who::Auditor, &["audit", "report", "--month", &month]).finish().done().stdout;
     assert_eq!(report.matches("token-key of token keys").count(), 2, "a retirement is no rotation: {report}");
-}
-
-/// Each statement has the tokens of one key, and the keys change places once.
-async fn never_mixed(world: &World, seen: Vec<Vec<Seen>>) {
-    let rows = world
-        .sql
-        .query(
-            "SELECT event_id, ip_token_a::text, device_id_token_a::text, ip_token_b::text, device_id_token_b::text
-             FROM pii_vault.login_events",
-            &[],
-        )
-        .await
-        .unwrap();
-    let tokens: HashMap<Uuid, [Option<String>; 4]> =
-        rows.iter().map(|row| (row.get(0), [1, 2, 3, 4].map(|column| row.get(column)))).collect();
-    let slots = seen.iter().map(|statement| {
-        let is = |slot: usize| {
-            statement.iter().all(|(event, ip, device)| {
-                let all = &tokens[event];
-                ip.is_some() && *ip == all[2 * slot] && device.is_some() && *device == all[2 * slot + 1]
-            })
-        };
-        assert!(is(0) || is(1), "a statement saw tokens of both keys, or none");
-        usize::from(is(1))
-    });
-    let mut slots: Vec<_> = slots.collect();
-    let statements = slots.len();
-    slots.dedup();
-    assert_eq!(slots, [0, 1], "of {statements} statements");
 }
 
 #[tokio::test(flavor = "multi_thread")]

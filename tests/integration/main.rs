@@ -70,6 +70,7 @@ mod key_rotation_pace;
 mod key_rotation_plan;
 mod key_rotation_status;
 mod key_rotation_token_key;
+mod key_rotation_token_key_amid;
 mod key_rotation_token_key_faults;
 mod key_rotation_token_key_kms;
 mod key_rotation_token_key_role;

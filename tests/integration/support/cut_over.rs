@@ -1,8 +1,6 @@
-//! Rotations of the token key up to where a cut-over begins.
+//! What comes before a cut-over of tokens, and what is seen of it in the database.
 
 use serde_json::Value;
-use tokio_postgres::Client;
-use uuid::Uuid;
 
 use super::{Finished, Running, Who, World};
 
@@ -87,17 +85,4 @@ impl World {
             .map(|(_, details)| (details["step"].as_str().expect("a step").to_owned(), details))
             .collect()
     }
-}
-
-/// The groups of duplicates that analysts see, each as its events, without the tokens.
-pub(crate) async fn duplicates(analyst: &Client) -> (Vec<Vec<Uuid>>, Vec<Vec<Uuid>>) {
-    let mut groups = Vec::new();
-    for column in ["masked_ip", "masked_device_id"] {
-        let sql =
-            format!("SELECT array_agg(event_id ORDER BY event_id) AS g FROM user_logins GROUP BY {column} ORDER BY 1");
-        let rows = analyst.query(&sql, &[]).await.expect("a report");
-        groups.push(rows.iter().map(|row| row.get(0)).collect());
-    }
-    let devices = groups.pop().expect("two");
-    (groups.pop().expect("two"), devices)
 }

@@ -1,6 +1,7 @@
 //! A world for each test: its own database, logins, queue and KMS keys, on servers that the test binary shares.
 
 mod access;
+mod analyst;
 mod attempt;
 mod audit;
 mod authority;
@@ -17,6 +18,7 @@ mod kms_fault;
 mod letters;
 mod log;
 mod messages;
+mod office;
 mod opened;
 mod queue;
 pub(crate) mod receipts;
@@ -37,11 +39,11 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 pub(crate) use access::record;
+pub(crate) use analyst::{Analyst, duplicates, keys_seen};
 pub(crate) use attempt::{Ended, Pages, ROWS};
 pub(crate) use audit::Story;
 pub(crate) use authority::Authority;
 pub(crate) use command::{Finished, Running};
-pub(crate) use cut_over::duplicates;
 pub(crate) use cutter::{Cutter, Point, Sender, Strike};
 pub(crate) use dose::{Chance, soak};
 pub(crate) use events::add_raw_events;
@@ -49,6 +51,7 @@ pub(crate) use gate::Gate;
 pub(crate) use hold::{Hold, Way};
 pub(crate) use kms_fault::KmsFault;
 pub(crate) use messages::{assert_adds_up, login};
+pub(crate) use office::Office;
 pub(crate) use relay::Relay;
 pub(crate) use reseal::{DAY, ended};
 pub(crate) use sql::sqlstate;

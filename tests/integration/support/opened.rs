@@ -9,6 +9,7 @@ use pii_vault::crypto::{DeadLetterBinding, Opener, ValueBinding, open_dead_lette
 use pii_vault::domain::{EventId, Field, KeyId, Purpose, VaultId};
 use secrecy::ExposeSecret as _;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::World;
@@ -34,18 +35,25 @@ pub(crate) struct OpenedDeadLetter {
 
 impl World {
     pub(crate) async fn opened_events(&self) -> BTreeMap<Uuid, OpenedEvent> {
+        self.opened_where("true", &[]).await
+    }
+
+    /// Those alone, where there are many.
+    pub(crate) async fn opened_events_of(&self, events: &[Uuid]) -> BTreeMap<Uuid, OpenedEvent> {
+        self.opened_where("event_id = ANY ($1)", &[&events]).await
+    }
+
+    async fn opened_where(&self, which: &str, values: &[&(dyn ToSql + Sync)]) -> BTreeMap<Uuid, OpenedEvent> {
         let vault = self.vault_id().await;
         let mut openers = self.openers(vault, Purpose::Data, "data_keys").await;
-        let rows = self
-            .sql
-            .query(
-                "SELECT create_date::text, event_id, user_id, app_version, device_type, locale, ip_ciphertext, \
-                 device_id_ciphertext, data_key_id, ip_token_a::text, device_id_token_a::text \
-                 FROM pii_vault.login_events",
-                &[],
-            )
-            .await
-            .expect("rows");
+        let sql = format!(
+            "SELECT create_date::text, event_id, user_id, app_version, device_type, locale, ip_ciphertext, \
+             device_id_ciphertext, data_key_id, \
+             CASE v.active_slot WHEN 'a' THEN ip_token_a ELSE ip_token_b END::text, \
+             CASE v.active_slot WHEN 'a' THEN device_id_token_a ELSE device_id_token_b END::text \
+             FROM pii_vault.login_events, pii_vault.vault AS v WHERE {which}"
+        );
+        let rows = self.sql.query(&sql, values).await.expect("rows");
         rows.iter()
             .map(|row| {
                 let (event, user_id, key): (Uuid, String, Uuid) = (row.get(1), row.get(2), row.get(8));

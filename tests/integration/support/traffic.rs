@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{DAY, Running, Who, World};
+use super::tokens::Sent;
+use super::{DAY, Running, Who, World, login};
 
 /// Two processes that ingest, and an officer who unmasks the rows of [`DAY`] that were there before.
 pub(crate) struct Traffic {
     /// IP and device id of these rows.
     rows: BTreeMap<Uuid, (String, String)>,
     ingestion: [Running; 2],
-    sent: usize,
+    sent: Sent,
     /// How often all rows were unmasked.
     pub(crate) looks: usize,
 }
@@ -25,16 +26,15 @@ impl Traffic {
         let rows: BTreeMap<_, _> = opened.into_iter().map(|(id, event)| (id, (event.ip, event.device_id))).collect();
         let ingest = ["etl", "run", "--wait", "1s", "--visibility-timeout", "2s", "--output", "json"];
         let start = || world.pii_vault(Who::Ingest, &[&ingest, args].concat());
-        let traffic = Self { rows, ingestion: [start(), start()], sent: 40, looks: 0 };
-        world.send_logins(traffic.sent).await;
+        let mut traffic = Self { rows, ingestion: [start(), start()], sent: Sent::new(), looks: 0 };
+        traffic.send(world, 40).await;
         traffic.arrive(world).await;
         traffic
     }
 
     /// Some more logins come, and the officer finds every row as it was.
     pub(crate) async fn go_on(&mut self, world: &World) {
-        world.send_logins(10).await;
-        self.sent += 10;
+        self.send(world, 10).await;
         let all = world.unmask(&["--since", DAY, "--until", DAY, "--format", "json"]).done();
         let unmasked: BTreeMap<Uuid, _> = all
             .lines()
@@ -58,7 +58,12 @@ impl Traffic {
     }
 
     /// Ends both processes once they have stored what was sent, and returns how many rows came in all.
-    pub(crate) async fn end(mut self, world: &World) -> usize {
+    pub(crate) async fn end(self, world: &World) -> usize {
+        self.end_with_all(world).await.len()
+    }
+
+    /// The same, and returns what was sent.
+    pub(crate) async fn end_with_all(mut self, world: &World) -> Sent {
         self.go_on(world).await;
         self.arrive(world).await;
         for process in self.ingestion {
@@ -68,8 +73,13 @@ impl Traffic {
         self.sent
     }
 
+    async fn send(&mut self, world: &World, count: usize) {
+        let ids = world.send((0..count).map(|number| login(number).to_string())).await;
+        self.sent.extend(ids.into_iter().zip(0..));
+    }
+
     async fn arrive(&self, world: &World) {
-        let all = i64::try_from(self.rows.len() + self.sent).expect("few");
+        let all = i64::try_from(self.rows.len() + self.sent.len()).expect("few");
         world.wait_for_rows("true", all).await;
     }
 }
