@@ -73,6 +73,7 @@ mod key_rotation_token_key;
 mod key_rotation_token_key_amid;
 mod key_rotation_token_key_faults;
 mod key_rotation_token_key_kms;
+mod key_rotation_token_key_killed;
 mod key_rotation_token_key_role;
 mod lookup;
 mod lookup_role;

@@ -1,4 +1,5 @@
 use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -120,6 +121,18 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
         line.split_whitespace().nth(1)?.parse().ok()
+    }
+
+    /// Kills it after a while; what it left, where it has ended before.
+    pub(crate) async fn struck_after(mut self, delay: Duration) -> Option<Finished> {
+        let until = Instant::now() + delay;
+        let child = self.child.as_mut().expect("not finished yet");
+        while Instant::now() < until && child.try_wait().expect("a status").is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        child.kill().expect("killed");
+        let finished = self.finish();
+        (finished.status.signal() != Some(9)).then_some(finished)
     }
 
     pub(crate) fn kill(&mut self) {
