@@ -22,8 +22,8 @@ impl Pace {
         Self { each, next: Mutex::new(Instant::now()) }
     }
 
-    /// Returns once all that was taken before is paid for by time, in the order in which it is asked. To give up while it
-    /// waits costs nothing either.
+    /// Returns once all that was taken before is paid for by time, in the order in which it is asked. To give up while
+    /// it waits costs nothing either.
     pub(super) async fn turn(&self) -> Turn<'_> {
         if self.each.is_zero() {
             return Turn { each: self.each, next: None };

@@ -27,8 +27,8 @@ pub struct IndexStep {
     pub total: i64,
 }
 
-/// Takes the turn to build indexes, which ends with [`give_turn`] or the session: whoever else builds would be taken for
-/// one that was interrupted, and what it builds be dropped. `false`: another session has it.
+/// Takes the turn to build indexes, which ends with [`give_turn`] or the session: whoever else builds would be taken
+/// for one that was interrupted, and what it builds be dropped. `false`: another session has it.
 ///
 /// # Errors
 /// [`DbError`].
