@@ -316,91 +316,185 @@ $$;
 COMMENT ON FUNCTION pii_vault.set_aside_reseal IS
     'Takes events that did not open out of login_events, so that their keys can be retired. For the owner alone';
 
--- Rows of a rotation that are opened once more to prove it, by the same rule as all others: recorded, armed, fetched.
-CREATE TABLE pii_vault.reseal_samples (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+-- What is handed out of a rotation beside the pages of its work, by the same rule as all else: recorded, armed, fetched.
+CREATE TYPE pii_vault.rotation_handout AS ENUM ('sample', 'token_map');
+COMMENT ON TYPE pii_vault.rotation_handout IS
+    'sample: rows that are opened to verify a rotation; token_map: old tokens and new ones, side by side';
+
+CREATE TABLE pii_vault.rotation_handouts (
+    id uuid PRIMARY KEY,
+    kind pii_vault.rotation_handout NOT NULL,
     job uuid NOT NULL REFERENCES pii_vault.rotation_jobs,
     seq bigint NOT NULL UNIQUE,
-    actor text NOT NULL DEFAULT session_user,
-    recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    recorded_at timestamptz NOT NULL,
     recorded_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
     armed_at_lsn pg_lsn,
     armed_by xid8,
-    days date[] NOT NULL,
-    ids uuid[] NOT NULL CHECK (cardinality(ids) BETWEEN 1 AND 10000 AND cardinality(ids) = cardinality(days)),
-    CONSTRAINT armed_is_whole CHECK (num_nulls(armed_at_lsn, armed_by) IN (0, 2))
+    actor text NOT NULL DEFAULT session_user,
+    days date[],
+    ids uuid[],
+    CONSTRAINT armed_is_whole CHECK (num_nulls(armed_at_lsn, armed_by) IN (0, 2)),
+    CONSTRAINT kind_has_its_members CHECK (CASE kind
+        WHEN 'sample' THEN coalesce(cardinality(ids) BETWEEN 1 AND 10000 AND cardinality(ids) = cardinality(days), false)
+        ELSE num_nonnulls(days, ids) = 0
+    END)
 );
-COMMENT ON TABLE pii_vault.reseal_samples IS 'Samples of re-sealed rows, which are opened to verify a rotation';
-COMMENT ON COLUMN pii_vault.reseal_samples.seq IS 'The entry of the audit log that records it';
+COMMENT ON TABLE pii_vault.rotation_handouts IS
+    'Samples of rows, and maps of tokens, that are handed out of a rotation. Each is an entry of the audit log first';
+COMMENT ON COLUMN pii_vault.rotation_handouts.seq IS 'The entry of the audit log that records it';
+COMMENT ON COLUMN pii_vault.rotation_handouts.ids IS 'sample: with days, the rows of it, and no others';
+GRANT SELECT ON pii_vault.rotation_handouts TO pii_vault_auditor;
 
--- NULL: no row is under a key that was made since.
-CREATE FUNCTION pii_vault.record_reseal_sample(job uuid, most integer) RETURNS uuid
-LANGUAGE plpgsql STRICT SECURITY DEFINER
-SET search_path = pii_vault, pg_temp
-AS $$
-DECLARE
-    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(record_reseal_sample.job, false);
-    sample constant uuid := gen_random_uuid();
-    chosen_days date[];
-    chosen_ids uuid[];
-BEGIN
-    PERFORM pii_vault.require_member('pii_vault_reseal');
-    SELECT array_agg(c.create_date ORDER BY c.create_date, c.event_id), array_agg(c.event_id ORDER BY c.create_date, c.event_id)
-    INTO chosen_days, chosen_ids FROM (
-        SELECT e.create_date, e.event_id FROM pii_vault.login_events AS e
-        JOIN pii_vault.data_keys AS k ON k.id = e.data_key_id AND k.created_at >= own.recorded_at
-        WHERE own.kind = 'data-key'
-        ORDER BY random() LIMIT least(record_reseal_sample.most, 10000)
-    ) AS c;
-    IF chosen_ids IS NULL THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO pii_vault.reseal_samples (id, job, seq, days, ids)
-    VALUES (sample, own.id, pii_vault.note_rotation(own, 'sample', NULL, jsonb_build_object(
-        'rows', cardinality(chosen_ids), 'list_sha256', encode(pii_vault.list_hash(chosen_days, chosen_ids), 'hex')
-    )), chosen_days, chosen_ids);
-    RETURN sample;
-END
-$$;
-COMMENT ON FUNCTION pii_vault.record_reseal_sample IS
-    'The first of three: records which rows are opened to verify a rotation. Commit before you go on';
-
--- The sample, for who recorded it in a transaction that is committed.
-CREATE FUNCTION pii_vault.own_reseal_sample(sample uuid) RETURNS pii_vault.reseal_samples
+-- Under the lock on the log.
+CREATE FUNCTION pii_vault.record_handout(
+    own pii_vault.rotation_jobs, kind pii_vault.rotation_handout, reason text, details jsonb, days date[], ids uuid[]
+)
+RETURNS uuid
 LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
-    own pii_vault.reseal_samples;
+    handout constant uuid := gen_random_uuid();
+    entry constant bigint := pii_vault.note_rotation(
+        own, record_handout.kind::text, record_handout.reason,
+        record_handout.details || jsonb_build_object('handout', handout)
+    );
+BEGIN
+    INSERT INTO pii_vault.rotation_handouts (id, kind, job, seq, recorded_at, days, ids)
+    SELECT handout, record_handout.kind, own.id, l.seq, l.at, record_handout.days, record_handout.ids
+    FROM pii_vault.audit_log AS l WHERE l.seq = entry;
+    RETURN handout;
+END
+$$;
+
+-- For who recorded it in a transaction that is committed, and is not this one.
+CREATE FUNCTION pii_vault.own_handout(handout uuid) RETURNS pii_vault.rotation_handouts
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own pii_vault.rotation_handouts;
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    SELECT s.* INTO own FROM pii_vault.reseal_samples AS s WHERE s.id = own_reseal_sample.sample;
+    SELECT h.* INTO own FROM pii_vault.rotation_handouts AS h WHERE h.id = own_handout.handout;
     IF own.actor IS DISTINCT FROM session_user::text OR own.recorded_by = pg_current_xact_id_if_assigned()
         OR pii_vault.is_committed(own.recorded_by) IS NOT TRUE
     THEN
-        RAISE 'no committed sample of this login' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
+        RAISE 'no committed sample or map of this login'
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_handout';
     END IF;
     RETURN own;
 END
 $$;
 
-CREATE FUNCTION pii_vault.arm_reseal_sample(sample uuid) RETURNS void
+CREATE FUNCTION pii_vault.arm_handout(handout uuid) RETURNS bigint
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
-    own constant pii_vault.reseal_samples := pii_vault.own_reseal_sample(arm_reseal_sample.sample);
+    own constant pii_vault.rotation_handouts := pii_vault.own_handout(arm_handout.handout);
 BEGIN
-    UPDATE pii_vault.reseal_samples AS s SET armed_at_lsn = pg_current_wal_insert_lsn(), armed_by = pg_current_xact_id()
-    WHERE s.id = own.id AND s.armed_by IS NULL;
+    UPDATE pii_vault.rotation_handouts AS h
+    SET armed_at_lsn = pg_current_wal_insert_lsn(), armed_by = pg_current_xact_id()
+    WHERE h.id = own.id AND h.armed_by IS NULL;
+    RETURN own.seq;
 END
 $$;
-COMMENT ON FUNCTION pii_vault.arm_reseal_sample IS 'The second of three, after the record is committed. Commit before you fetch';
+COMMENT ON FUNCTION pii_vault.arm_handout IS
+    'The second of record, arm, fetch, after the record is committed: its entry of the audit log. Commit before you fetch';
 
-CREATE FUNCTION pii_vault.fetch_reseal_sample(sample uuid)
+-- Every function that hands something out of it begins with it.
+CREATE FUNCTION pii_vault.armed_handout(handout uuid, kind pii_vault.rotation_handout) RETURNS pii_vault.rotation_handouts
+LANGUAGE plpgsql
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_handouts := pii_vault.own_handout(armed_handout.handout);
+    job pii_vault.rotation_jobs;
+    refusal pii_vault.access_refusal;
+BEGIN
+    IF own.kind <> armed_handout.kind THEN
+        RAISE 'it is of another kind' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_handout';
+    END IF;
+    IF (own.recorded_at > clock_timestamp() - CASE own.kind
+        WHEN 'sample' THEN interval '10 minutes' ELSE interval '1 hour' END) IS NOT TRUE
+    THEN
+        refusal := 'stale';
+    ELSE
+        -- Judged as a rotation is that was recorded and armed as it was.
+        job.armed_by := CASE WHEN pii_vault.is_committed(own.armed_by) THEN own.armed_by END;
+        job.armed_at_lsn := own.armed_at_lsn;
+        job.seq := own.seq;
+        refusal := pii_vault.rotation_refusal(job);
+    END IF;
+    IF refusal IS NOT NULL THEN
+        RAISE 'nothing is handed out for it: %', refusal
+            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
+    END IF;
+    RETURN own;
+END
+$$;
+
+-- Of a rotation of data keys: rows under keys that were made since. Of one of the token key that has filled its rows, or is
+-- done: rows that it did not list; some fewer where what is read of them is thin. NULL: there are none.
+CREATE FUNCTION pii_vault.record_sample(job uuid, most integer) RETURNS uuid
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own pii_vault.rotation_jobs;
+    few constant integer := least(record_sample.most, 10000);
+    percent constant real := least(100, 400.0 * few / greatest((
+        SELECT sum(c.reltuples) FROM pg_class AS c JOIN pg_inherits AS i ON i.inhrelid = c.oid
+        WHERE i.inhparent = 'pii_vault.login_events'::regclass AND c.reltuples > 0
+    ), 1));
+    chosen_days date[];
+    chosen_ids uuid[];
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_reseal');
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    -- Whoever works on it as it stands: this looks at what was done.
+    SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = record_sample.job AND j.kind <> 'kek';
+    IF own.id IS NULL OR own.recorded_by = pg_current_xact_id_if_assigned() THEN
+        RAISE 'no committed rotation of this id' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
+    END IF;
+    IF own.kind = 'data-key' THEN
+        SELECT array_agg(c.create_date ORDER BY c.create_date, c.event_id), array_agg(c.event_id ORDER BY c.create_date, c.event_id)
+        INTO chosen_days, chosen_ids FROM (
+            SELECT e.create_date, e.event_id FROM pii_vault.login_events AS e
+            JOIN pii_vault.data_keys AS k ON k.id = e.data_key_id AND k.created_at >= own.recorded_at
+            ORDER BY random() LIMIT few
+        ) AS c;
+    ELSIF own.step NOT IN ('filled', 'cut_over', 'done') THEN
+        RAISE 'no rotation of the token key that has filled its rows'
+            USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'not_filled';
+    ELSE
+        SELECT array_agg(c.create_date ORDER BY c.create_date, c.event_id), array_agg(c.event_id ORDER BY c.create_date, c.event_id)
+        INTO chosen_days, chosen_ids FROM (
+            SELECT s.create_date, s.event_id FROM pii_vault.login_events AS s TABLESAMPLE SYSTEM (percent)
+            WHERE (s.create_date, s.event_id) NOT IN (
+                SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = own.id
+            )
+            ORDER BY random() LIMIT few
+        ) AS c;
+    END IF;
+    IF chosen_ids IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN pii_vault.record_handout(own, 'sample', NULL, jsonb_build_object(
+        'rows', cardinality(chosen_ids), 'list_sha256', encode(pii_vault.list_hash(chosen_days, chosen_ids), 'hex')
+    ), chosen_days, chosen_ids);
+END
+$$;
+COMMENT ON FUNCTION pii_vault.record_sample IS
+    'The first of record, arm, fetch: records which rows are opened to verify a rotation. Commit before you go on';
+
+CREATE FUNCTION pii_vault.fetch_sample(sample uuid)
 RETURNS TABLE (
     create_date date, event_id uuid, user_id text, ip_ciphertext bytea, device_id_ciphertext bytea,
     data_key_id uuid, wrapped_key bytea, kms_key text, commitment bytea, max_step integer,
@@ -414,23 +508,8 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    own constant pii_vault.reseal_samples := pii_vault.own_reseal_sample(fetch_reseal_sample.sample);
-    job pii_vault.rotation_jobs;
-    refusal pii_vault.access_refusal;
+    own constant pii_vault.rotation_handouts := pii_vault.armed_handout(fetch_sample.sample, 'sample');
 BEGIN
-    IF own.recorded_at < clock_timestamp() - interval '10 minutes' THEN
-        refusal := 'stale';
-    ELSE
-        -- Judged as a rotation is that was recorded and armed as this sample was.
-        job.armed_by := CASE WHEN pii_vault.is_committed(own.armed_by) THEN own.armed_by END;
-        job.armed_at_lsn := own.armed_at_lsn;
-        job.seq := own.seq;
-        refusal := pii_vault.rotation_refusal(job);
-    END IF;
-    IF refusal IS NOT NULL THEN
-        RAISE 'nothing is handed out for this sample: %', refusal
-            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
-    END IF;
     RETURN QUERY
     SELECT e.create_date, e.event_id, e.user_id::text, e.ip_ciphertext, e.device_id_ciphertext,
         e.data_key_id, k.wrapped_key::bytea, k.kms_key, k.commitment::bytea, k.max_step,
@@ -442,15 +521,16 @@ BEGIN
     ORDER BY e.create_date, e.event_id;
 END
 $$;
-COMMENT ON FUNCTION pii_vault.fetch_reseal_sample IS 'The third of three: sealed rows of a sample, with their tokens and wrapped keys';
+COMMENT ON FUNCTION pii_vault.fetch_sample IS
+    'The third of record, arm, fetch: sealed rows of a sample, with their tokens and wrapped keys';
 
 REVOKE EXECUTE ON FUNCTION
     pii_vault.rows_under_data_keys, pii_vault.lock_data_keys, pii_vault.record_reseal, pii_vault.fetch_reseal,
     pii_vault.store_reseal, pii_vault.retire_data_keys, pii_vault.count_reseal, pii_vault.set_aside_reseal,
-    pii_vault.record_reseal_sample, pii_vault.own_reseal_sample, pii_vault.arm_reseal_sample,
-    pii_vault.fetch_reseal_sample
+    pii_vault.record_handout, pii_vault.own_handout, pii_vault.arm_handout, pii_vault.armed_handout,
+    pii_vault.record_sample, pii_vault.fetch_sample
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.record_reseal, pii_vault.fetch_reseal, pii_vault.store_reseal, pii_vault.retire_data_keys,
-    pii_vault.count_reseal, pii_vault.record_reseal_sample, pii_vault.arm_reseal_sample, pii_vault.fetch_reseal_sample
+    pii_vault.count_reseal, pii_vault.arm_handout, pii_vault.record_sample, pii_vault.fetch_sample
     TO pii_vault_reseal;

@@ -415,59 +415,7 @@ $$;
 COMMENT ON FUNCTION pii_vault.token_differences IS
     'Rows for which token_report does not add up, with what is wrong; those that are listed as passed over among them';
 
--- Rows at random, to open and compute anew; some fewer where the sample is thin.
-CREATE FUNCTION pii_vault.fetch_token_sample(job uuid, most integer)
-RETURNS TABLE (
-    create_date date, event_id uuid, user_id text, ip_ciphertext bytea, device_id_ciphertext bytea, data_key_id uuid,
-    wrapped_key bytea, kms_key text, commitment bytea, max_step integer,
-    ip_token text, device_id_token text, token_key uuid, new_ip_token text, new_device_id_token text
-)
-LANGUAGE plpgsql STRICT SECURITY DEFINER
-SET search_path = pii_vault, pg_temp
-AS $$
-#variable_conflict use_column
-DECLARE
-    own constant pii_vault.rotation_jobs := pii_vault.working_rotation(fetch_token_sample.job, 'token-key');
-    few constant integer := least(fetch_token_sample.most, 1000);
-    percent constant real := least(100, 400.0 * few / greatest((
-        SELECT sum(c.reltuples) FROM pg_class AS c JOIN pg_inherits AS i ON i.inhrelid = c.oid
-        WHERE i.inhparent = 'pii_vault.login_events'::regclass AND c.reltuples > 0
-    ), 1));
-BEGIN
-    PERFORM pii_vault.filled_token_rotation(own.id);
-    RETURN QUERY
-    SELECT e.create_date, e.event_id, e.user_id::text, e.ip_ciphertext, e.device_id_ciphertext, e.data_key_id,
-        k.wrapped_key::bytea, k.kms_key, k.commitment::bytea, k.max_step,
-        CASE own.old_slot WHEN 'a' THEN e.ip_token_a ELSE e.ip_token_b END::text,
-        CASE own.old_slot WHEN 'a' THEN e.device_id_token_a ELSE e.device_id_token_b END::text,
-        CASE own.old_slot WHEN 'a' THEN e.token_key_a ELSE e.token_key_b END,
-        CASE own.old_slot WHEN 'a' THEN e.ip_token_b ELSE e.ip_token_a END::text,
-        CASE own.old_slot WHEN 'a' THEN e.device_id_token_b ELSE e.device_id_token_a END::text
-    FROM (
-        SELECT s.* FROM pii_vault.login_events AS s TABLESAMPLE SYSTEM (percent)
-        WHERE (s.create_date, s.event_id) NOT IN (SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = own.id)
-        ORDER BY random() LIMIT few
-    ) AS e
-    LEFT JOIN pii_vault.data_keys AS k ON k.id = e.data_key_id AND k.state <> 'retired';
-END
-$$;
-COMMENT ON FUNCTION pii_vault.fetch_token_sample IS 'Rows at random of a rotation that has filled its rows: sealed values, and tokens of both keys';
-
 -- Whoever has both tokens of a value knows that they are one: this goes out recorded, or not at all.
-CREATE TABLE pii_vault.token_maps (
-    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    job uuid NOT NULL REFERENCES pii_vault.rotation_jobs,
-    seq bigint NOT NULL UNIQUE,
-    recorded_at timestamptz NOT NULL,
-    recorded_by xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    armed_at_lsn pg_lsn,
-    armed_by xid8,
-    actor text NOT NULL DEFAULT session_user,
-    CONSTRAINT armed_is_whole CHECK (num_nulls(armed_at_lsn, armed_by) IN (0, 2))
-);
-COMMENT ON TABLE pii_vault.token_maps IS 'Exports of old tokens and new ones, side by side. Each is an entry of the audit log first';
-GRANT SELECT ON pii_vault.token_maps TO pii_vault_auditor;
-
 CREATE FUNCTION pii_vault.record_token_map(job uuid, reason text) RETURNS uuid
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
@@ -477,10 +425,8 @@ SET debug_print_plan = off
 AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.filled_token_rotation(record_token_map.job);
-    map constant uuid := gen_random_uuid();
     ips bigint;
     device_ids bigint;
-    seq bigint;
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
     IF NOT (char_length(record_token_map.reason) BETWEEN 1 AND 1000 AND btrim(record_token_map.reason) <> '') THEN
@@ -492,52 +438,13 @@ BEGIN
             GROUP BY GROUPING SETS ((t.old_ip, t.new_ip), (t.old_device_id, t.new_device_id))
         ) AS p'
     INTO ips, device_ids;
-    seq := pii_vault.note_rotation(
-        own, 'token_map', record_token_map.reason,
-        jsonb_build_object('map', map, 'ips', ips, 'device_ids', device_ids)
+    RETURN pii_vault.record_handout(
+        own, 'token_map', record_token_map.reason, jsonb_build_object('ips', ips, 'device_ids', device_ids), NULL, NULL
     );
-    INSERT INTO pii_vault.token_maps (id, job, seq, recorded_at) VALUES (map, own.id, seq, clock_timestamp());
-    RETURN map;
 END
 $$;
-COMMENT ON FUNCTION pii_vault.record_token_map IS 'The first of record, arm, fetch. Commit before you go on';
-
--- The export, if this login recorded it in a transaction that is committed and is not this one.
-CREATE FUNCTION pii_vault.own_token_map(map uuid) RETURNS pii_vault.token_maps
-LANGUAGE plpgsql
-SET search_path = pii_vault, pg_temp
-AS $$
-DECLARE
-    own pii_vault.token_maps;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
-    END IF;
-    PERFORM pii_vault.require_member('pii_vault_reseal');
-    SELECT t.* INTO own FROM pii_vault.token_maps AS t WHERE t.id = own_token_map.map;
-    IF own.actor IS DISTINCT FROM session_user::text
-        OR own.recorded_by = pg_current_xact_id_if_assigned()
-        OR pii_vault.is_committed(own.recorded_by) IS NOT TRUE
-    THEN
-        RAISE 'no committed export of this login' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_map';
-    END IF;
-    RETURN own;
-END
-$$;
-
-CREATE FUNCTION pii_vault.arm_token_map(map uuid) RETURNS bigint
-LANGUAGE plpgsql STRICT SECURITY DEFINER
-SET search_path = pii_vault, pg_temp
-AS $$
-DECLARE
-    own constant pii_vault.token_maps := pii_vault.own_token_map(arm_token_map.map);
-BEGIN
-    UPDATE pii_vault.token_maps AS t SET armed_at_lsn = pg_current_wal_insert_lsn(), armed_by = pg_current_xact_id()
-    WHERE t.id = own.id AND t.armed_by IS NULL;
-    RETURN own.seq;
-END
-$$;
-COMMENT ON FUNCTION pii_vault.arm_token_map IS 'The second of record, arm, fetch: the entry of the audit log';
+COMMENT ON FUNCTION pii_vault.record_token_map IS
+    'The first of record, arm_handout, fetch: records that the tokens of a rotation go out. Commit before you go on';
 
 -- By the index on the slot, a page at a time, for an hour.
 CREATE FUNCTION pii_vault.fetch_token_map(map uuid, field pii_vault.sealed_field, after_old text, after_new text)
@@ -549,27 +456,9 @@ SET enable_bitmapscan = off
 SET enable_hashagg = off
 AS $$
 DECLARE
-    export constant pii_vault.token_maps := pii_vault.own_token_map(fetch_token_map.map);
-    own constant pii_vault.rotation_jobs := pii_vault.filled_token_rotation(export.job);
-    refusal pii_vault.access_refusal;
+    map constant pii_vault.rotation_handouts := pii_vault.armed_handout(fetch_token_map.map, 'token_map');
+    own constant pii_vault.rotation_jobs := pii_vault.filled_token_rotation(map.job);
 BEGIN
-    IF (export.recorded_at > clock_timestamp() - interval '1 hour') IS NOT TRUE THEN
-        refusal := 'stale';
-    ELSIF export.armed_by IS NULL OR export.armed_by IS NOT DISTINCT FROM pg_current_xact_id_if_assigned()
-        OR pii_vault.is_committed(export.armed_by) IS NOT TRUE
-    THEN
-        refusal := 'not_armed';
-    ELSIF (export.armed_at_lsn <= pg_current_wal_flush_lsn()) IS NOT TRUE THEN
-        refusal := 'not_durable';
-    ELSIF (SELECT p.checkpoints FROM pii_vault.access_policy AS p ORDER BY p.seq DESC LIMIT 1) = 'required'
-        AND NOT EXISTS (SELECT FROM pii_vault.checkpoints AS c WHERE c.seq >= export.seq)
-    THEN
-        refusal := 'no_checkpoint';
-    END IF;
-    IF refusal IS NOT NULL THEN
-        RAISE 'nothing is handed out for this export: %', refusal
-            USING ERRCODE = 'insufficient_privilege', CONSTRAINT = refusal::text;
-    END IF;
     RETURN QUERY EXECUTE format(
         'SELECT e.%1$I::text, e.%2$I::text FROM pii_vault.login_events AS e
          WHERE e.%1$I >= $1 AND (e.%1$I, e.%2$I) > ($1, $2) AND e.%3$I = $3 AND e.%4$I = $4
@@ -586,10 +475,8 @@ COMMENT ON FUNCTION pii_vault.fetch_token_map IS
 
 REVOKE EXECUTE ON FUNCTION
     pii_vault.token_pairs_of, pii_vault.filled_token_rotation, pii_vault.token_report, pii_vault.token_differences,
-    pii_vault.fetch_token_sample, pii_vault.record_token_map, pii_vault.own_token_map, pii_vault.arm_token_map,
-    pii_vault.fetch_token_map
+    pii_vault.record_token_map, pii_vault.fetch_token_map
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    pii_vault.token_report, pii_vault.token_differences, pii_vault.fetch_token_sample, pii_vault.record_token_map,
-    pii_vault.arm_token_map, pii_vault.fetch_token_map
+    pii_vault.token_report, pii_vault.token_differences, pii_vault.record_token_map, pii_vault.fetch_token_map
     TO pii_vault_reseal;

@@ -5,19 +5,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::error::RotationError;
 use crate::aws::KeyWrapper;
 use crate::crypto::{OpenError, Opener, ValueBinding, open_value};
-use crate::db::rotation::{Position, SealedEvent};
+use crate::db::rotation::SealedEvent;
 use crate::db::sealing_keys::WrappedKey;
 use crate::domain::{ClientIp, DeviceId, Field, RotationFailure, VaultId};
 use crate::keyring::{Openers, Unopenable};
-
-/// An event of a sample that did not open, or whose tokens are not those of its values.
-#[derive(Clone, Copy, Debug)]
-pub struct Wrong {
-    /// Its primary key.
-    pub position: Position,
-    /// Why it does not open; `TokenMismatch`: it does, and a token is not that of its value.
-    pub why: RotationFailure,
-}
 
 /// What opens the rows of a key, or why nothing does. A KMS key that is only off says nothing about the rows: it is
 /// waited for, and asked for anew.

@@ -19,10 +19,11 @@ pub mod kek;
 mod opening;
 mod pace;
 mod plan;
+mod proof;
 mod runner;
 pub mod token_key;
 
 pub use error::RotationError;
-pub use event::Wrong;
 pub use plan::{SampleError, reseal_time, token_time};
+pub use proof::{Proof, Wrong, prove};
 pub use runner::{Ending, Hands, Options, Worker, run};

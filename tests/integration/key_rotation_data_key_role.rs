@@ -45,7 +45,7 @@ async fn no_row_comes_out_before_a_committed_record_and_none_to_others() {
     let world = World::vault().await;
     world.ingest(2, 5);
     let (one, two) = (world.connect(Who::Reseal).await, world.connect(Who::Reseal).await);
-    for table in ["login_events", "data_keys", "set_aside_events", "reseal_samples"] {
+    for table in ["login_events", "data_keys", "set_aside_events", "rotation_handouts"] {
         assert_eq!(sqlstate(&one, &format!("SELECT FROM pii_vault.{table}")).await.as_deref(), Some(DENIED), "{table}");
     }
     assert_eq!(rows(&one, Uuid::nil()).await, denied());
@@ -80,7 +80,7 @@ async fn no_row_comes_out_before_a_committed_record_and_none_to_others() {
             fetch(job),
             "SELECT pii_vault.retire_data_keys(NULL, 'x')".to_owned(),
             "SELECT pii_vault.count_reseal(NULL)".to_owned(),
-            format!("SELECT pii_vault.record_reseal_sample('{job}', 1)"),
+            format!("SELECT pii_vault.record_sample('{job}', 1)"),
             format!("SELECT pii_vault.set_aside_reseal('{job}', 'x')"),
         ] {
             assert_eq!(sqlstate(&other, &sql).await.as_deref(), Some(DENIED), "{who:?}: {sql}");
@@ -184,9 +184,9 @@ async fn a_sample_is_recorded_before_it_is_handed_out_and_holds_no_other_rows() 
     world.ingest(1, 30);
     let report = world.data_key(&["run", "--max-age", "0", "--reason", "x"]).done().json();
     let one = world.connect(Who::Reseal).await;
-    let record = format!("SELECT pii_vault.record_reseal_sample('{}', 4)", report["job"].as_str().unwrap());
-    let fetch = |sample: Uuid| format!("SELECT FROM pii_vault.fetch_reseal_sample('{sample}')");
-    let arm = |sample: Uuid| format!("SELECT pii_vault.arm_reseal_sample('{sample}')");
+    let record = format!("SELECT pii_vault.record_sample('{}', 4)", report["job"].as_str().unwrap());
+    let fetch = |sample: Uuid| format!("SELECT FROM pii_vault.fetch_sample('{sample}')");
+    let arm = |sample: Uuid| format!("SELECT pii_vault.arm_handout('{sample}')");
     one.batch_execute("BEGIN").await.unwrap();
     let gone: Uuid = one.query_one(&record, &[]).await.unwrap().get(0);
     assert_eq!(sqlstate(&one, &arm(gone)).await.as_deref(), Some(DENIED));
@@ -208,7 +208,7 @@ async fn a_sample_is_recorded_before_it_is_handed_out_and_holds_no_other_rows() 
     assert_eq!(sqlstate(&nobody, &fetch(sample)).await.as_deref(), Some(DENIED), "another's");
     world
         .sql
-        .batch_execute("UPDATE pii_vault.reseal_samples SET recorded_at = recorded_at - interval '11 minutes'")
+        .batch_execute("UPDATE pii_vault.rotation_handouts SET recorded_at = recorded_at - interval '11 minutes'")
         .await
         .unwrap();
     assert_eq!(sqlstate(&one, &fetch(sample)).await.as_deref(), Some(DENIED), "stale");

@@ -62,10 +62,12 @@ async fn no_table_gives_a_sealed_value_or_takes_a_token_and_no_other_role_rotate
         "INSERT INTO pii_vault.token_keys (id) VALUES (gen_random_uuid())",
         "UPDATE pii_vault.rotation_jobs SET step = 'filled'",
         "DELETE FROM pii_vault.rotation_failures",
-        "SELECT FROM pii_vault.token_maps",
+        "SELECT FROM pii_vault.rotation_handouts",
         "SELECT FROM pii_vault.audit_log",
         "SELECT pii_vault.require_token_key(gen_random_uuid())",
-        "SELECT pii_vault.own_token_map(gen_random_uuid())",
+        "SELECT pii_vault.own_handout(gen_random_uuid())",
+        "SELECT pii_vault.armed_handout(gen_random_uuid(), 'sample')",
+        "SELECT pii_vault.record_handout(NULL, 'sample', 'x', '{}', NULL, NULL)",
         "SELECT pii_vault.filled_token_rotation(gen_random_uuid())",
         "SELECT pii_vault.note_rotation(NULL, 'x', 'x', '{}')",
         "SET ROLE pii_vault_owner",
@@ -223,15 +225,15 @@ async fn tokens_go_out_for_a_committed_armed_fresh_record_of_the_same_login() {
         .unwrap();
     let map = async |conn: &Client| -> Uuid { conn.query_one(&make, &[]).await.unwrap().get(0) };
     let fetch = |map: Uuid| format!("SELECT * FROM pii_vault.fetch_token_map('{map}', 'ip', '', '')");
-    let arm = |map: Uuid| format!("SELECT pii_vault.arm_token_map('{map}')");
+    let arm = |map: Uuid| format!("SELECT pii_vault.arm_handout('{map}')");
     for wrong in ["' '", "repeat('x', 1001)"] {
         assert_eq!(told(&reseal, &make.replace("'why'", wrong)).await, "22023", "{wrong}");
     }
     reseal.batch_execute("BEGIN").await.unwrap();
     let gone = map(&reseal).await;
-    assert_eq!(told(&reseal, &arm(gone)).await, "unknown_map", "in the transaction that recorded it");
+    assert_eq!(told(&reseal, &arm(gone)).await, "unknown_handout", "in the transaction that recorded it");
     reseal.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(told(&reseal, &fetch(gone)).await, "unknown_map");
+    assert_eq!(told(&reseal, &fetch(gone)).await, "unknown_handout");
 
     let map = map(&reseal).await;
     assert_eq!(told(&reseal, &fetch(map)).await, "not_armed");
@@ -245,9 +247,10 @@ async fn tokens_go_out_for_a_committed_armed_fresh_record_of_the_same_login() {
     world.sql.batch_execute(&format!("GRANT pii_vault_reseal TO nobody_{}", world.id)).await.unwrap();
     let other = world.connect(Who::Nobody).await;
     other.batch_execute("SET ROLE pii_vault_reseal").await.unwrap();
-    assert_eq!(told(&other, &fetch(map)).await, "unknown_map", "another login's");
-    let set =
-        async |set: &str| world.sql.batch_execute(&format!("UPDATE pii_vault.token_maps SET {set}")).await.unwrap();
+    assert_eq!(told(&other, &fetch(map)).await, "unknown_handout", "another login's");
+    let set = async |set: &str| {
+        world.sql.batch_execute(&format!("UPDATE pii_vault.rotation_handouts SET {set}")).await.unwrap()
+    };
     set("recorded_at = recorded_at - interval '1 hour'").await;
     assert_eq!(told(&reseal, &fetch(map)).await, "stale");
     set("recorded_at = clock_timestamp(), armed_at_lsn = 'FFFFFFFF/0'").await;

@@ -5,9 +5,11 @@
 //! the work; what a runner had in hand when it died is found by the next pass.
 
 pub mod data_key;
+pub mod handouts;
 mod job;
 pub mod kek;
 mod keys;
+pub mod samples;
 mod sealed_event;
 pub mod token_key;
 mod told;

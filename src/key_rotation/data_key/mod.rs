@@ -1,7 +1,6 @@
 //! Data keys: rows are opened and sealed anew under fresh keys. Their tokens stay as they are.
 
 mod open;
-mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +8,6 @@ use std::time::Duration;
 use diesel_async::AsyncConnection as _;
 use tracing::warn;
 use uuid::Uuid;
-
-pub use verify::{Verified, verify};
 
 use super::error::RotationError;
 use super::event::opener;

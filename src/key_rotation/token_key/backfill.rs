@@ -53,7 +53,7 @@ pub struct Backfill<W> {
 }
 
 /// The keys of a rotation, and what opens.
-pub(super) struct Shared<W> {
+struct Shared<W> {
     opening: Arc<Opening<W>>,
     vault: VaultId,
     old: TokenKey,
@@ -97,7 +97,7 @@ impl<W: KeyWrapper> Worker for Backfill<W> {
 
 impl<W: KeyWrapper> Shared<W> {
     /// Unwraps both token keys of a job, and compares them with what was committed to.
-    pub(super) async fn load(pool: &Pool, wrapper: &Arc<W>, job: &Job) -> Result<Self, RotationError> {
+    async fn load(pool: &Pool, wrapper: &Arc<W>, job: &Job) -> Result<Self, RotationError> {
         let mut conn = pool.get().await?;
         let vault = vault::id(&mut conn).await?;
         let keys = TokenKeys::load(&mut conn, &**wrapper, vault).await?;
@@ -114,7 +114,7 @@ impl<W: KeyWrapper> Shared<W> {
     }
 
     /// Opens rows and computes their tokens.
-    pub(super) async fn open(self: Arc<Self>, rows: Vec<TokenRow>) -> Result<Opened, RotationError> {
+    async fn open(self: Arc<Self>, rows: Vec<TokenRow>) -> Result<Opened, RotationError> {
         let opening = self.opening.clone();
         opening
             .off_the_runtime(async move |openers: &mut Openers<W>| {

@@ -8,13 +8,13 @@ use crate::key_rotation::event::{open_parsed, opener};
 use crate::keyring::{Openers, TokenKey};
 
 /// What became of rows. No plaintext.
-pub(super) struct Opened(pub(super) Vec<(TokenRow, Result<Computed, RotationFailure>)>);
+pub(super) struct Opened(Vec<(TokenRow, Result<Computed, RotationFailure>)>);
 
 /// The tokens of a row's authentic values.
-pub(super) struct Computed {
+struct Computed {
     /// Whether the row has the old ones.
-    pub(super) old_is_right: bool,
-    pub(super) new: (String, String),
+    old_is_right: bool,
+    new: (String, String),
 }
 
 /// What a transaction stores and settles.

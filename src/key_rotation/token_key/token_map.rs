@@ -3,6 +3,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::db::Pool;
+use crate::db::rotation::handouts;
 use crate::db::rotation::token_key::TokenRefusal;
 use crate::db::rotation::token_key::token_map::{self, TokenPair};
 use crate::domain::Field;
@@ -41,7 +42,7 @@ impl TokenMap {
             Ok(id) => id,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let seq = token_map::arm(&mut *pool.get().await?, id).await?;
+        let seq = handouts::arm(&mut *pool.get().await?, id).await?;
         Ok(Ok(Self { id, seq, pool: pool.clone(), patience }))
     }
 

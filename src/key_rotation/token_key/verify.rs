@@ -1,14 +1,9 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use super::backfill::Shared;
-use super::open::Computed;
 use crate::aws::KeyWrapper;
-use crate::db::Pool;
-use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport, TokenRow, Tokens};
-use crate::db::rotation::{Job, Position};
-use crate::domain::RotationFailure;
-use crate::key_rotation::{RotationError, Wrong};
+use crate::db::rotation::Job;
+use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport};
+use crate::db::{Pool, vault};
+use crate::domain::KeyId;
+use crate::key_rotation::{Proof, RotationError, prove};
 use crate::patience::Patience;
 
 /// Differences that are listed; the report counts them all.
@@ -22,9 +17,7 @@ pub struct Verified {
     /// Rows that they do not add up for, a thousand at most.
     pub differences: Vec<TokenDifference>,
     /// Rows that were opened.
-    pub sampled: usize,
-    /// Those among them that did not open, or have other tokens than those of their values.
-    pub wrong: Vec<Wrong>,
+    pub proof: Proof,
 }
 
 impl Verified {
@@ -32,7 +25,7 @@ impl Verified {
     /// have another's tokens are left out; they are listed with the rotation.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.report.holds() && self.wrong.is_empty()
+        self.report.holds() && self.proof.wrong.is_empty()
     }
 }
 
@@ -66,34 +59,24 @@ pub async fn verify<W: KeyWrapper>(
             patience.wait_out(may_pass, || (), list).await?
         }
     };
-    let mut found = Verified { report, differences, sampled: 0, wrong: Vec::new() };
-    if sample > 0 {
-        let take = || async {
-            Ok::<_, RotationError>(token_key::sample(&mut *pool.get().await?, job.id, sample.into()).await?)
-        };
-        let sample = patience.wait_out(may_pass, || (), take).await?;
-        found.sampled = sample.len();
-        let new: BTreeMap<_, _> = sample.iter().map(|(row, new)| (row.event.position(), new.clone())).collect();
-        let rows: Vec<_> = sample.into_iter().map(|(row, _)| row).collect();
-        let wrapper = Arc::new(wrapper);
-        let shared = Arc::new(patience.wait_out(may_pass, || (), || Shared::load(pool, &wrapper, job)).await?);
-        let opened = patience.wait_out(may_pass, || (), || shared.clone().open(rows.clone())).await?;
-        found.wrong = opened.0.into_iter().filter_map(|(row, computed)| wrong(&row, computed, &new)).collect();
-    }
-    Ok(Ok(found))
+    let both: Vec<_> = job.old_keys.iter().copied().chain(job.new_key).map(KeyId).collect();
+    let proof = open_some(pool, wrapper, job, &both, sample, patience).await?;
+    Ok(Ok(Verified { report, differences, proof }))
 }
 
-fn wrong(
-    row: &TokenRow,
-    computed: Result<Computed, RotationFailure>,
-    new: &BTreeMap<Position, Tokens>,
-) -> Option<Wrong> {
-    let why = match computed {
-        Ok(Computed { old_is_right, new: (ip, device_id) }) => {
-            let new_is_right = new.get(&row.event.position()) == Some(&Tokens(Some(ip), Some(device_id)));
-            (!old_is_right || !new_is_right).then_some(RotationFailure::TokenMismatch)?
-        }
-        Err(why) => why,
-    };
-    Some(Wrong { position: row.event.position(), why })
+/// Opens `sample` rows of a rotation: each has the tokens of `keys`.
+async fn open_some<W: KeyWrapper>(
+    pool: &Pool,
+    wrapper: W,
+    job: &Job,
+    keys: &[KeyId],
+    sample: u16,
+    patience: Patience,
+) -> Result<Proof, RotationError> {
+    if sample == 0 {
+        return Ok(Proof::default());
+    }
+    let vault = || async { Ok::<_, RotationError>(vault::id(&mut *pool.get().await?).await?) };
+    let vault = patience.wait_out(RotationError::may_pass, || (), vault).await?;
+    prove(pool, wrapper, vault, job.id, keys, sample.into(), patience).await
 }

@@ -12,7 +12,7 @@ use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{all, data_key};
 use crate::db::{Role, vault};
 use crate::domain::RotationKind;
-use crate::key_rotation::data_key::{Verified, verify};
+use crate::key_rotation::{Proof, prove};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
@@ -60,21 +60,21 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         }
         (job, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?)
     };
-    let verified = match job {
+    let proof = match job {
         Some(job) if args.sample > 0 => {
             let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
-            match verify(&pool, kms, vault, job, args.sample, Patience(args.patience)).await {
-                Ok(verified) => verified,
+            match prove(&pool, kms, vault, job, &[], args.sample, Patience(args.patience)).await {
+                Ok(proof) => proof,
                 Err(error) => return refused_or(error, "the sample was not opened", format),
             }
         }
-        _ => Verified::default(),
+        _ => Proof::default(),
     };
     let left = keys.iter().filter(|key| key.row_count > 0).map(Shown::from).collect();
     let rows_left = keys.iter().map(|key| key.row_count).sum();
-    let report = Report::new(job, keys.len(), rows_left, left, &verified);
+    let report = Report::new(job, keys.len(), rows_left, left, &proof);
     output::result(format, &report, &report)?;
-    Ok(match (verified.wrong.is_empty(), rows_left) {
+    Ok(match (proof.wrong.is_empty(), rows_left) {
         (false, _) => ExitStatus::IntegrityBroken,
         (true, 0) => ExitStatus::Done,
         (true, _) => ExitStatus::Failed,
@@ -99,13 +99,13 @@ struct Wrong {
 }
 
 impl Report {
-    fn new(job: Option<Uuid>, keys: usize, rows_left: i64, left: Vec<Shown>, verified: &Verified) -> Self {
-        let wrong = verified.wrong.iter().map(|row| Wrong {
+    fn new(job: Option<Uuid>, keys: usize, rows_left: i64, left: Vec<Shown>, proof: &Proof) -> Self {
+        let wrong = proof.wrong.iter().map(|row| Wrong {
             create_date: row.position.0.to_string(),
             event_id: row.position.1.to_string(),
             why: row.why.name(),
         });
-        Self { job, keys, rows_left, left, opened: verified.good, wrong: wrong.collect() }
+        Self { job, keys, rows_left, left, opened: proof.good, wrong: wrong.collect() }
     }
 }
 

@@ -82,7 +82,7 @@ struct Shown {
     mismatched: i64,
     ips: Distinct,
     device_ids: Distinct,
-    sampled: usize,
+    sampled: u64,
     wrong: Vec<Line>,
     differences: Vec<Line>,
 }
@@ -104,7 +104,7 @@ struct Line {
 impl Shown {
     fn new(job: Uuid, found: &Verified) -> Self {
         let report = &found.report;
-        let wrong = found.wrong.iter().map(|row| Line {
+        let wrong = found.proof.wrong.iter().map(|row| Line {
             create_date: row.position.0.to_string(),
             event_id: row.position.1,
             why: row.why.name().to_owned(),
@@ -129,7 +129,7 @@ impl Shown {
                 new: report.new_device_ids,
                 pairs: report.device_id_pairs,
             },
-            sampled: found.sampled,
+            sampled: found.proof.opened(),
             wrong: wrong.collect(),
             differences: differences.collect(),
         }

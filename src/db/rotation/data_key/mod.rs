@@ -1,7 +1,6 @@
 //! Rows that are sealed anew: out by [`fetch`], back by [`store`], under a job that [`record`] recorded.
 
 mod retire;
-pub mod sample;
 
 use std::time::Duration;
 

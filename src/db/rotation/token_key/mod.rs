@@ -13,7 +13,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Date as SqlDate, Nullable, Text, 
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-pub use report::{TokenDifference, TokenReport, differences, report, sample};
+pub use report::{TokenDifference, TokenReport, differences, report};
 pub use retire::{Retirement, decrypt_only, retire};
 use row::FetchedRow;
 pub use row::{TokenRow, Tokens};

@@ -1,12 +1,11 @@
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Date as SqlDate, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Date as SqlDate, Integer, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use time::Date;
 use uuid::Uuid;
 
-use super::row::FetchedRow;
-use super::{TokenRefusal, TokenRow, Tokens, or_refused};
+use super::{TokenRefusal, or_refused};
 use crate::db::{Connection, DbError};
 
 /// What the rows of a rotation show.
@@ -97,28 +96,4 @@ pub async fn differences(conn: &mut Connection, job: Uuid, most: i32) -> Result<
         .load(conn)
         .await
         .map_err(DbError::during("listing differences"))
-}
-
-/// Rows at random, `most` at most, with their new tokens.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn sample(conn: &mut Connection, job: Uuid, most: i32) -> Result<Vec<(TokenRow, Tokens)>, DbError> {
-    let rows: Vec<SampledRow> = sql_query("SELECT * FROM pii_vault.fetch_token_sample($1, $2)")
-        .bind::<SqlUuid, _>(job)
-        .bind::<Integer, _>(most)
-        .load(conn)
-        .await
-        .map_err(DbError::during("fetching a sample"))?;
-    Ok(rows.into_iter().map(|row| (row.fetched.into(), Tokens(row.new_ip_token, row.new_device_id_token))).collect())
-}
-
-#[derive(QueryableByName)]
-struct SampledRow {
-    #[diesel(embed)]
-    fetched: FetchedRow,
-    #[diesel(sql_type = Nullable<Text>)]
-    new_ip_token: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    new_device_id_token: Option<String>,
 }

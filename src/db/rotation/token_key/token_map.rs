@@ -1,9 +1,9 @@
-//! Old tokens and new ones side by side, for who stored tokens elsewhere: record → arm → fetch, a transaction each; the
-//! database refuses any other order, whoever asks.
+//! Old tokens and new ones side by side, for who stored tokens elsewhere: record → [`super::handouts::arm`] → fetch, a
+//! transaction each; the database refuses any other order, whoever asks.
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -36,25 +36,6 @@ pub async fn record(conn: &mut Connection, job: Uuid, reason: &str) -> Result<Re
         .await
         .and_then(committed);
     or_refused(recorded.map(|row: IdRow| row.id), "recording an export of tokens")
-}
-
-/// Arms a recorded export, and tells its entry of the audit log.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn arm(conn: &mut Connection, map: Uuid) -> Result<i64, DbError> {
-    #[derive(QueryableByName)]
-    struct Armed {
-        #[diesel(sql_type = BigInt)]
-        seq: i64,
-    }
-    let armed: Armed = sql_query("SELECT pii_vault.arm_token_map($1) AS seq")
-        .bind::<SqlUuid, _>(map)
-        .load(conn)
-        .await
-        .and_then(committed)
-        .map_err(DbError::during("arming an export of tokens"))?;
-    Ok(armed.seq)
 }
 
 /// The next 5,000 distinct pairs of a field, in the order of the old tokens. None: there are no more.

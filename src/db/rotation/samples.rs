@@ -1,4 +1,5 @@
-//! Re-sealed rows that are opened once more to verify a rotation: [`record`] → [`arm`] → [`fetch`].
+//! Rows that are opened to verify a rotation of data keys or of the token key: [`record`] → [`super::handouts::arm`] →
+//! [`fetch`].
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -32,8 +33,8 @@ pub struct StoredTokens {
     pub device_id: String,
 }
 
-/// Records that `most` rows at random, 10,000 at most, of those that are under newer keys than the job's are opened.
-/// `None`: there are none.
+/// Records that `most` rows at random, 10,000 at most, are opened: of a rotation of data keys, of those that are under newer
+/// keys; of one of the token key that has filled its rows or is done, of all that it did not list. `None`: there are none.
 ///
 /// # Errors
 /// [`DbError`].
@@ -43,7 +44,7 @@ pub async fn record(conn: &mut Connection, job: Uuid, most: i32) -> Result<Optio
         #[diesel(sql_type = Nullable<SqlUuid>)]
         id: Option<Uuid>,
     }
-    let sample: Sample = sql_query("SELECT pii_vault.record_reseal_sample($1, $2) AS id")
+    let sample: Sample = sql_query("SELECT pii_vault.record_sample($1, $2) AS id")
         .bind::<SqlUuid, _>(job)
         .bind::<Integer, _>(most)
         .load(conn)
@@ -53,25 +54,12 @@ pub async fn record(conn: &mut Connection, job: Uuid, most: i32) -> Result<Optio
     Ok(sample.id)
 }
 
-/// Notes where the write-ahead log stands now that the record is committed.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn arm(conn: &mut Connection, sample: Uuid) -> Result<(), DbError> {
-    sql_query("SELECT pii_vault.arm_reseal_sample($1)")
-        .bind::<SqlUuid, _>(sample)
-        .execute(conn)
-        .await
-        .map_err(DbError::during("arming a sample"))?;
-    Ok(())
-}
-
 /// The rows of the sample, for ten minutes. What was deleted since is left out.
 ///
 /// # Errors
 /// [`DbError`]; its refusal where the record is not on disk yet, or no checkpoint covers it and policy asks for one.
 pub async fn fetch(conn: &mut Connection, sample: Uuid) -> Result<Vec<SampledEvent>, DbError> {
-    let rows: Vec<SampleRow> = sql_query("SELECT * FROM pii_vault.fetch_reseal_sample($1)")
+    let rows: Vec<SampleRow> = sql_query("SELECT * FROM pii_vault.fetch_sample($1)")
         .bind::<SqlUuid, _>(sample)
         .load(conn)
         .await
