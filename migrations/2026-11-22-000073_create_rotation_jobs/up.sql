@@ -64,7 +64,8 @@ COMMENT ON COLUMN pii_vault.rotation_jobs.seq IS 'The entry of the audit log tha
 COMMENT ON COLUMN pii_vault.rotation_jobs.recorded_by IS 'The transaction; work begins once it is committed';
 COMMENT ON COLUMN pii_vault.rotation_jobs.armed_at_lsn IS
     'A position in the write-ahead log after the record; rows are handed out once it is on disk';
-COMMENT ON COLUMN pii_vault.rotation_jobs.old_keys IS 'data-key: the keys to leave; token-key: the one key to leave';
+COMMENT ON COLUMN pii_vault.rotation_jobs.old_keys IS
+    'data-key: the keys to leave; token-key: the one key to leave; kek: the keys to wrap anew, where they were chosen, else none';
 COMMENT ON COLUMN pii_vault.rotation_jobs.new_key IS 'token-key: the new key';
 COMMENT ON COLUMN pii_vault.rotation_jobs.old_slot IS 'token-key: the slot of the old key';
 COMMENT ON COLUMN pii_vault.rotation_jobs.target_kms_key IS 'kek: ARN of the KMS key to wrap under';

@@ -183,8 +183,10 @@ AS $$
         END,
         CASE own.kind
             WHEN 'kek' THEN format(
-                '(e.state <> ''retired'' AND (e.kms_key <> %L OR e.wrapped_at < %L::timestamptz IS TRUE))',
-                own.target_kms_key, own.wrapped_before
+                '(e.state <> ''retired'' AND (e.kms_key <> %L OR e.wrapped_at < %L::timestamptz IS TRUE)%s)',
+                own.target_kms_key, own.wrapped_before,
+                -- Where keys were chosen, those alone.
+                CASE WHEN cardinality(own.old_keys) > 0 THEN format(' AND e.id = ANY (%L::uuid[])', own.old_keys) END
             )
             WHEN 'data-key' THEN format('e.data_key_id = ANY (%L::uuid[])', own.old_keys)
             -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back: of

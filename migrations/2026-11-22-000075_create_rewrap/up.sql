@@ -99,25 +99,84 @@ END
 $$;
 COMMENT ON FUNCTION pii_vault.sample_wrapped_keys IS 'Wrapped keys of a purpose, chosen at random';
 
--- The first. NULL: nothing is left to do. Who comes second gets the job of who came first, where it is the same.
-CREATE FUNCTION pii_vault.record_rewrap(purpose pii_vault.key_purpose, target text, newest boolean, reason text)
-RETURNS uuid
-LANGUAGE plpgsql STRICT SECURITY DEFINER
+-- What a rotation would do, as a job that is not recorded: total 0 where that is nothing. Wrapped anew are keys that another
+-- KMS key wraps, or with `newest` all; or, whatever wraps them, those that are named, and those that were wrapped longer ago
+-- than that.
+CREATE FUNCTION pii_vault.choose_rewrap(
+    purpose pii_vault.key_purpose, target text, newest boolean, keys uuid[], max_age interval
+)
+RETURNS pii_vault.rotation_jobs
+LANGUAGE plpgsql
 SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
     new_job pii_vault.rotation_jobs;
-    unfinished pii_vault.rotation_jobs;
     source record;
+    chooses constant boolean := coalesce(cardinality(choose_rewrap.keys), 0) > 0 OR choose_rewrap.max_age IS NOT NULL;
+BEGIN
+    new_job.kind := 'kek';
+    new_job.purpose := choose_rewrap.purpose;
+    new_job.target_kms_key := target;
+    new_job.wrapped_before := CASE WHEN newest OR chooses THEN clock_timestamp() END;
+    IF chooses THEN
+        EXECUTE format(
+            'SELECT array_agg(k.id ORDER BY k.id) FROM %s AS k
+             WHERE k.state <> ''retired'' AND (k.id = ANY ($1) OR k.wrapped_at < clock_timestamp() - $2)',
+            pii_vault.key_table(choose_rewrap.purpose)
+        ) INTO new_job.old_keys USING choose_rewrap.keys, choose_rewrap.max_age;
+        IF new_job.old_keys IS NULL THEN
+            new_job.total := 0;
+            RETURN new_job;
+        END IF;
+    END IF;
+    SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(new_job) AS s;
+    EXECUTE format(
+        'SELECT count(*), array_agg(DISTINCT e.kms_key) FROM %s AS e WHERE %s', source.relation, source.condition
+    ) INTO new_job.total, new_job.source_kms_keys;
+    RETURN new_job;
+END
+$$;
+
+-- The first. NULL: nothing is left to do. Who comes second gets the job of who came first, where it is the same.
+CREATE FUNCTION pii_vault.record_rewrap(
+    purpose pii_vault.key_purpose, target text, newest boolean, reason text,
+    keys uuid[] DEFAULT NULL, max_age interval DEFAULT NULL
+)
+RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    named constant uuid[] := coalesce(record_rewrap.keys, '{}');
+    chooses constant boolean := named <> '{}' OR record_rewrap.max_age IS NOT NULL;
+    new_job pii_vault.rotation_jobs;
+    unfinished pii_vault.rotation_jobs;
+    unusable boolean;
     job uuid;
     is_another_s boolean;
 BEGIN
+    -- As if it were STRICT, but for the choice.
+    IF num_nulls(record_rewrap.purpose, target, newest, record_rewrap.reason) > 0 THEN
+        RETURN NULL;
+    END IF;
     PERFORM pii_vault.require_member('pii_vault_rewrap');
     PERFORM pii_vault.audit_lock();
+    EXECUTE format(
+        'SELECT EXISTS (SELECT FROM unnest($1) AS n (id) LEFT JOIN %s AS k ON k.id = n.id
+             WHERE k.state IS NULL OR k.state = ''retired'')',
+        pii_vault.key_table(record_rewrap.purpose)
+    ) INTO unusable USING named;
+    IF unusable OR record_rewrap.max_age < interval '0' OR newest AND chooses THEN
+        RAISE 'these are no keys to wrap anew' USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'malformed';
+    END IF;
+    new_job := pii_vault.choose_rewrap(record_rewrap.purpose, target, newest, named, record_rewrap.max_age);
+    new_job.reason := record_rewrap.reason;
     SELECT j.* INTO unfinished FROM pii_vault.rotation_jobs AS j
     WHERE j.kind = 'kek' AND j.purpose = record_rewrap.purpose AND j.ended_at IS NULL;
     IF unfinished.id IS NOT NULL THEN
-        IF unfinished.target_kms_key = target AND (unfinished.wrapped_before IS NOT NULL OR NOT newest) THEN
+        IF unfinished.target_kms_key = target AND unfinished.old_keys = coalesce(new_job.old_keys, '{}')
+            AND (unfinished.wrapped_before IS NOT NULL OR NOT newest)
+        THEN
             RETURN unfinished.id;
         END IF;
         RAISE 'another rotation of these keys is not finished'
@@ -140,21 +199,13 @@ BEGIN
         RAISE 'the KMS key wraps keys of another purpose'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'kms_key_of_another_purpose';
     END IF;
-
-    new_job.kind := 'kek';
-    new_job.purpose := record_rewrap.purpose;
-    new_job.reason := record_rewrap.reason;
-    new_job.target_kms_key := target;
-    new_job.wrapped_before := CASE WHEN newest THEN clock_timestamp() END;
-    SELECT s.relation, s.condition INTO source FROM pii_vault.rotation_source(new_job) AS s;
-    EXECUTE format(
-        'SELECT count(*), array_agg(DISTINCT e.kms_key) FROM %s AS e WHERE %s', source.relation, source.condition
-    ) INTO new_job.total, new_job.source_kms_keys;
     IF new_job.total = 0 THEN
         RETURN NULL;
     END IF;
     job := pii_vault.begin_rotation(new_job, jsonb_build_object(
-        'target_kms_key', target, 'source_kms_keys', new_job.source_kms_keys, 'newest_material', newest
+        'source_kms_keys', new_job.source_kms_keys, 'newest_material', newest,
+        'named', CASE WHEN cardinality(named) <= 1000 THEN to_jsonb(named) END,
+        'max_age', extract(epoch FROM record_rewrap.max_age)::bigint
     ));
     UPDATE pii_vault.rotation_jobs AS j SET source_kms_keys = new_job.source_kms_keys WHERE j.id = job;
     RETURN job;
@@ -162,7 +213,21 @@ END
 $$;
 COMMENT ON FUNCTION pii_vault.record_rewrap IS
     'The first: records that the keys of a purpose are to be wrapped under a KMS key, by its ARN; newest: those that it '
-    'wraps already as well. Commit, then arm_rotation';
+    'wraps already as well; or those alone that are named, or were wrapped longer ago than max_age. Commit, then arm_rotation';
+
+CREATE FUNCTION pii_vault.plan_rewrap(
+    purpose pii_vault.key_purpose, target text, newest boolean, keys uuid[], max_age interval
+)
+RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_rewrap');
+    RETURN (pii_vault.choose_rewrap(plan_rewrap.purpose, target, newest, plan_rewrap.keys, plan_rewrap.max_age)).total;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.plan_rewrap IS 'How many keys record_rewrap would have wrapped anew';
 
 -- Those of a claimed page that are left, and were not found wanting.
 CREATE FUNCTION pii_vault.fetch_rewrap(job uuid, after_day date, after_id uuid, through_day date, through_id uuid)
@@ -216,6 +281,9 @@ BEGIN
         OR cardinality(kms_keys) <> cardinality(ids)
     THEN
         RAISE 'these are no keys that were wrapped anew' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF own.old_keys <> '{}' AND NOT store_rewrap.ids <@ own.old_keys THEN
+        RAISE 'these are no keys of the rotation' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF EXISTS (SELECT FROM unnest(kms_keys) AS k (kms_key) WHERE k.kms_key IS DISTINCT FROM own.target_kms_key) THEN
         RAISE 'another KMS key wrapped them than the one that was recorded'
@@ -310,9 +378,10 @@ COMMENT ON FUNCTION pii_vault.retire_kms_key IS
 
 REVOKE EXECUTE ON FUNCTION
     pii_vault.refuse_retired_kms_key, pii_vault.key_table, pii_vault.wrapping_kms_keys, pii_vault.sample_wrapped_keys,
-    pii_vault.record_rewrap, pii_vault.fetch_rewrap, pii_vault.store_rewrap, pii_vault.retire_kms_key
+    pii_vault.choose_rewrap, pii_vault.record_rewrap, pii_vault.plan_rewrap, pii_vault.fetch_rewrap, pii_vault.store_rewrap,
+    pii_vault.retire_kms_key
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    pii_vault.wrapping_kms_keys, pii_vault.sample_wrapped_keys, pii_vault.record_rewrap, pii_vault.fetch_rewrap,
-    pii_vault.store_rewrap, pii_vault.retire_kms_key
+    pii_vault.wrapping_kms_keys, pii_vault.sample_wrapped_keys, pii_vault.record_rewrap, pii_vault.plan_rewrap,
+    pii_vault.fetch_rewrap, pii_vault.store_rewrap, pii_vault.retire_kms_key
     TO pii_vault_rewrap;

@@ -45,6 +45,7 @@ pub(super) const EXPECTED: &[&str] = &[
     "EXECUTE on pause_rotation() to pii_vault_reseal",
     "EXECUTE on pause_rotation() to pii_vault_rewrap",
     "EXECUTE on plan_data_keys() to pii_vault_reseal",
+    "EXECUTE on plan_rewrap() to pii_vault_rewrap",
     "EXECUTE on record_lookup() to pii_vault_lookup",
     "EXECUTE on record_redrive() to pii_vault_redrive",
     "EXECUTE on record_refusal() to pii_vault_lookup",

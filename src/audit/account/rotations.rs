@@ -64,7 +64,8 @@ pub(super) fn what(rotation: &Rotation) -> String {
     let mut said = format!("{kind} rotation of {purpose} keys: {step}");
     if let Some(total) = rotation.total {
         said += &format!(", {}", so_many(total, things));
-        if let Some(keys) = rotation.key_count().filter(|keys| *keys > 0) {
+        // What a kek rotation changes are the keys that it lists.
+        if let Some(keys) = rotation.key_count().filter(|keys| *keys > 0 && kind != "kek") {
             said += &format!(" under {}", so_many(keys, "key"));
         }
         if let Some(target) = &rotation.target_kms_key {
@@ -102,6 +103,9 @@ mod tests {
         let start = json!({"kind": "kek", "purpose": "token", "step": "start", "total": 1, "keys": 0,
             "target_kms_key": "arn:x"});
         assert_eq!(said(start), "kek rotation of token keys: start, 1 key, to arn:x");
+        let start = json!({"kind": "kek", "purpose": "data", "step": "start", "total": 2, "keys": 2,
+            "target_kms_key": "arn:x"});
+        assert_eq!(said(start), "kek rotation of data keys: start, 2 keys, to arn:x");
         let pause = json!({"kind": "kek", "purpose": "data", "step": "pause", "changed": 2, "failed": 1});
         assert_eq!(said(pause), "kek rotation of data keys: pause, 2 keys changed, 1 passed over");
         let retire = json!({"kind": "kek", "purpose": "data", "step": "retire", "kms_key": "arn:x"});

@@ -28,6 +28,8 @@ struct Job {
     old_keys: Vec<Uuid>,
     new_key: Option<Uuid>,
     target: Option<String>,
+    /// Of a kek, where keys were chosen: how many.
+    chosen: Option<i64>,
     /// Since the step began.
     changed: i64,
     failed: i64,
@@ -66,7 +68,8 @@ impl Rotations {
         let new_key = rotation.new_key;
         let step = RotationStep::Work;
         let target = rotation.target_kms_key.clone();
-        let job = Job { kind, purpose, step, paused: false, old_keys, new_key, target, changed: 0, failed: 0 };
+        let chosen = rotation.key_count().filter(|keys| kind == RotationKind::Kek && *keys > 0);
+        let job = Job { kind, purpose, step, paused: false, old_keys, new_key, target, chosen, changed: 0, failed: 0 };
         let known = self.jobs.insert(id, job).is_some();
         let other = self.unfinished.insert((kind, purpose), id);
         let reason = entry.reason.as_deref().unwrap_or_default();
@@ -87,6 +90,9 @@ impl Rotations {
             (RotationKind::Kek, _) if self.is_retired(purpose, rotation.target_kms_key.as_ref()) => {
                 broken("it began to wrap under a KMS key that was retired before it")
             }
+            (RotationKind::Kek, _) if chosen.is_some() && chosen != rotation.total => {
+                broken("it is not to wrap as many keys as it chose")
+            }
             _ if rotation.total.is_none_or(|total| total < 0) => broken("it does not say how much there is to do"),
             _ => Ok(()),
         }
@@ -102,6 +108,7 @@ impl Rotations {
         (job.changed, job.failed) = (changed, failed);
         let is_over = |step| matches!(step, RotationStep::Done | RotationStep::Abandoned);
         let was_over = is_over(job.step);
+        let chosen = job.chosen;
         let follows = match rotation.step.as_str() {
             "pause" => !was_over && !std::mem::replace(&mut job.paused, true),
             "resume" => !was_over && std::mem::replace(&mut job.paused, false),
@@ -128,6 +135,9 @@ impl Rotations {
         }
         if !follows {
             return broken(format!("{:?} does not follow from what the rotation had come to", rotation.step));
+        }
+        if chosen.is_some_and(|chosen| changed > chosen) {
+            return broken("it wrapped more keys than it chose");
         }
         if counts_back {
             return broken("it has fewer changed or passed over than before");

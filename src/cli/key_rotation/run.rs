@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::audit::so_many;
 use crate::cli::config::{count, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
@@ -17,8 +18,8 @@ use crate::cli::progress;
 use crate::cli::refusal::Refused;
 use crate::cli::signals::stop_on_signal;
 use crate::db::Pool;
-use crate::db::rotation::Counts;
-use crate::domain::RotationStep;
+use crate::db::rotation::{Counts, Job};
+use crate::domain::{RotationKind, RotationStep};
 use crate::key_rotation::{self, Ending, Options, RotationError, Worker};
 use crate::patience::Patience;
 
@@ -79,6 +80,20 @@ pub(super) async fn drive<W: Worker>(
         }
         Err(error) => refused_or(error, "the rotation stopped; what is done stays done, run it again to go on", format),
     }
+}
+
+/// What is named has no effect on a rotation that is recorded already.
+pub(super) fn going_on(job: &Job) {
+    let keys = match job.kind {
+        RotationKind::Kek => so_many(job.total, "key"),
+        RotationKind::DataKey | RotationKind::TokenKey => {
+            so_many(i128::try_from(job.old_keys.len()).unwrap_or(i128::MAX), "key")
+        }
+    };
+    output::complain(&format!(
+        "goes on with rotation {}, of {keys}; what is named here is not looked at. Once it is done, run this again",
+        job.id
+    ));
 }
 
 /// Shows how far a job is, and how fast: what earlier runs did is no part of the speed.

@@ -53,6 +53,8 @@ pub async fn verify<W: KeyRewrapper>(
         let is_it = job.kind == RotationKind::Kek
             && job.purpose == calls.purpose
             && job.step == RotationStep::Done
+            // One of some keys says nothing of the others.
+            && job.old_keys.is_empty()
             && job.target_kms_key.as_deref() == Some(target);
         job.wrapped_before.filter(|_| is_it)
     });

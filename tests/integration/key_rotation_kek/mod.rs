@@ -2,6 +2,7 @@
 
 mod aliases;
 mod bad_keys;
+mod chosen;
 mod faults;
 mod killed;
 mod materials;

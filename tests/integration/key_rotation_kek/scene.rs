@@ -15,7 +15,7 @@ pub(super) const TABLES: [(&str, &str); 3] =
     [("data", "data_keys"), ("token", "token_keys"), ("dead-letter", "dead_letter_keys")];
 
 impl World {
-    pub(super) fn kek(&self, args: &[&str]) -> Running {
+    pub(crate) fn kek(&self, args: &[&str]) -> Running {
         self.kek_through("", args)
     }
 
@@ -30,7 +30,7 @@ impl World {
     }
 
     /// The ARN of a new KMS key.
-    pub(super) async fn another_kms_key(&self) -> String {
+    pub(crate) async fn another_kms_key(&self) -> String {
         let made = self.kms_client().await.create_key().send().await.unwrap();
         made.key_metadata.unwrap().arn.unwrap()
     }
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// The one KMS key that wraps all keys of a table.
-    pub(super) async fn only_kms_key(&self, table: &str) -> String {
+    pub(crate) async fn only_kms_key(&self, table: &str) -> String {
         let [(kms_key, _)] = self.wrapped_by(table).await.try_into().unwrap();
         kms_key
     }

@@ -102,6 +102,25 @@ fn what_is_given_up_is_over_and_no_token_rotation_is() {
 }
 
 #[test]
+fn a_kek_rotation_of_chosen_keys_wraps_no_others() {
+    let mut log = Log::new();
+    let mut add = |step: &str, job: u128, more: Value| {
+        let mut details = json!({"kind": "kek", "purpose": "data", "step": step});
+        details.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        log.add(Action::KeyRotation, "svc", Uuid::from_u128(job), details, |_| {})
+    };
+    let keys = [Uuid::from_u128(1), Uuid::from_u128(2)];
+    assert_eq!(add("start", 40, json!({"keys": 2, "old_keys": keys, "total": 3})), "rotation", "more than it chose");
+    assert_eq!(add("done", 40, json!({"changed": 2, "failed": 0})), "");
+    assert_eq!(add("start", 41, json!({"keys": 2, "old_keys": keys, "total": 2})), "");
+    assert_eq!(add("pause", 41, json!({"changed": 2, "failed": 0})), "");
+    assert_eq!(add("done", 41, json!({"changed": 3, "failed": 0})), "rotation");
+    // Without a choice it may find more than there were.
+    assert_eq!(add("start", 42, json!({"keys": 0, "old_keys": [], "total": 2})), "");
+    assert_eq!(add("done", 42, json!({"changed": 3, "failed": 0})), "");
+}
+
+#[test]
 fn a_retired_kms_key_wraps_no_more() {
     let mut log = Log::new();
     let mut add = |job: u128, step: &str, more: (&str, &str)| {

@@ -6,9 +6,9 @@ use uuid::Uuid;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
+use crate::cli::key_rotation::run::{PaceArgs, drive, going_on, refused_or};
 use crate::cli::output::{self, OutputFormat};
-use crate::db::rotation::{Job, unfinished};
+use crate::db::rotation::unfinished;
 use crate::db::{Pool, Role, vault};
 use crate::domain::{AccessRefusal, Purpose, RotationKind};
 use crate::key_rotation::RotationError;
@@ -64,7 +64,9 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let under_way = unfinished(&mut *pool.get().await?, RotationKind::DataKey, Purpose::Data).await?;
     let job = match under_way {
         Some(job) => {
-            tell(&args, &job);
+            if args.max_age.is_some() || !args.key.is_empty() {
+                going_on(&job);
+            }
             job.id
         }
         None => match record(&args, &pool).await? {
@@ -82,17 +84,6 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
     let worker = Reseal::new(pool.clone(), kms, vault, limits);
     drive(&pool, job, worker, args.pace.options(), "rows", format).await
-}
-
-/// What is named has no effect on a rotation that is recorded already.
-fn tell(args: &Args, job: &Job) {
-    if args.max_age.is_some() || !args.key.is_empty() {
-        output::complain(&format!(
-            "goes on with rotation {}, of {} keys; what is named here is not looked at. Once it is done, run this again",
-            job.id,
-            job.old_keys.len()
-        ));
-    }
 }
 
 async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Result<Option<Uuid>, RotationError>> {

@@ -1,5 +1,6 @@
 //! `key-rotation kek`: keys of one purpose, and the KMS key that wraps them.
 
+mod choice;
 mod plan;
 mod retire;
 mod run;

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::choice::ChoiceArgs;
 use super::run::RATE;
 use super::{kms, purpose};
 use crate::aws::KmsKeys;
@@ -8,8 +9,9 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::plan::{Plan, Requests, number};
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
-use crate::db::{Role, rotation, vault};
-use crate::domain::{KeyState, Purpose, RotationKind};
+use crate::db::rotation::kek::{self, Which};
+use crate::db::{Role, vault};
+use crate::domain::{Purpose, RotationKind};
 use crate::key_rotation::kek::{AT_ONCE, Calls, target};
 
 const EXAMPLES: &str = "\
@@ -21,7 +23,8 @@ The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on bo
 
 Examples:
   pii-vault key-rotation kek plan --purpose data --to alias/pii-vault-data-2027
-  pii-vault key-rotation kek plan --purpose token --newest-material";
+  pii-vault key-rotation kek plan --purpose token --newest-material
+  pii-vault key-rotation kek plan --purpose data --max-age 90d";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -35,6 +38,8 @@ pub(in crate::cli) struct Args {
     /// Also count what this KMS key wraps already, for its newest material
     #[arg(long)]
     newest_material: bool,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -56,12 +61,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         Some(arn) => target(&mut conn, &calls, arn).await?.map(|_| began.elapsed()),
         None => None,
     };
-    let groups = rotation::keys(&mut conn, false).await?;
-    let is_left = |group: &&rotation::KeyGroup| {
-        let is_kept = group.state.is_some_and(|state| state != KeyState::Retired);
-        is_kept && group.purpose == args.purpose && (args.newest_material || group.kms_key != to)
-    };
-    let keys: i64 = groups.iter().filter(is_left).map(|group| group.key_count).sum();
+    let which = args.choice.which(args.newest_material);
+    // Without a key there is no KMS key to wrap by, and nothing to count.
+    let keys = kek::plan(&mut conn, args.purpose, to.as_deref().unwrap_or_default(), &which).await?;
+    let is_of_all = !matches!(which, Which::Chosen { .. });
     let rate = options.rate.unwrap_or(RATE).get();
     let at_once = f64::from(u32::try_from(options.workers.saturating_mul(AT_ONCE)).unwrap_or(u32::MAX));
     let each = |call: Duration| (call.as_secs_f64() / at_once).max(1.0 / f64::from(rate));
@@ -82,7 +85,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             to.map(|to| format!("to {to}")),
             told,
             Some(format!("at most {rate} calls a second, {at_once} at once")),
-            Some("keys that the old KMS key wraps meanwhile are wrapped anew too".to_owned()),
+            is_of_all.then(|| "keys that the old KMS key wraps meanwhile are wrapped anew too".to_owned()),
         ]
         .into_iter()
         .flatten()

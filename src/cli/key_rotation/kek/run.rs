@@ -3,15 +3,17 @@ use std::num::NonZeroU32;
 
 use serde::Serialize;
 use tracing::info;
+use uuid::Uuid;
 
+use super::choice::ChoiceArgs;
 use super::{kms, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive};
+use crate::cli::key_rotation::run::{PaceArgs, drive, going_on};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
-use crate::db::rotation::kek::{self, Recorded};
+use crate::db::rotation::kek::{self, Recorded, Which};
 use crate::db::{Connection, Role, rotation, vault};
 use crate::domain::{Purpose, RotationKind, VaultId};
 use crate::key_rotation::Options;
@@ -38,6 +40,9 @@ process makes: keys that the old KMS key wraps until then are wrapped anew as we
 material wraps what is wrapped from then on, and nothing that was before. Run it once KMS says that
 the rotation is complete (list-key-rotations).
 
+--max-age and --key choose keys of the purpose, whichever KMS key wraps them, and leave all others.
+The audit log says which. `verify` and `retire` are about all of them nonetheless.
+
 The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on both KMS keys.
 
 Where the KMS key to wrap by is lost, `kek abandon` makes way for another rotation.
@@ -49,6 +54,7 @@ wrapped anew. 0 also where it was paused or told to stop: the same command goes 
 Examples:
   pii-vault key-rotation kek run --purpose data --reason 'yearly' --to alias/pii-vault-data-2027
   pii-vault key-rotation kek run --purpose token --reason 'new material' --newest-material
+  pii-vault key-rotation kek run --purpose data --reason 'quarterly' --max-age 90d
   pii-vault key-rotation kek run --purpose data          goes on with what is not finished";
 
 #[derive(clap::Args, Debug)]
@@ -63,6 +69,8 @@ pub(in crate::cli) struct Args {
     /// Also wrap anew what this KMS key wraps already, for its newest material
     #[arg(long)]
     newest_material: bool,
+    #[command(flatten)]
+    choice: ChoiceArgs,
     /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
@@ -86,9 +94,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         purpose: args.purpose,
         named: args.to.is_some(),
         to: args.to.unwrap_or_else(|| KmsKeys::from(args.kms).wrapping(args.purpose).to_owned()),
-        newest: args.newest_material,
+        which: args.choice.which(args.newest_material),
         patience: options.patience,
     };
+    let of_some = matches!(asked.which, Which::Chosen { .. });
     let begun = match rotation::unfinished(&mut conn, RotationKind::Kek, args.purpose).await? {
         Some(job) => asked.go_on(&mut conn, job).await?,
         None => match args.reason {
@@ -103,7 +112,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             drive(&pool, id, Rewrap::new(calls, target), options, "keys", format).await
         }
         Begun::Nothing { target } => {
-            let nothing = Nothing { ended: "nothing to do", purpose: args.purpose.name(), target };
+            let nothing = Nothing { ended: "nothing to do", purpose: args.purpose.name(), target, of_some };
             output::result(format, &nothing, &nothing)?;
             Ok(ExitStatus::Done)
         }
@@ -117,12 +126,12 @@ struct Asked {
     purpose: Purpose,
     to: String,
     named: bool,
-    newest: bool,
+    which: Which,
     patience: Patience,
 }
 
 enum Begun {
-    Job { id: uuid::Uuid, target: String },
+    Job { id: Uuid, target: String },
     Nothing { target: Option<String> },
     Refused(Refused),
 }
@@ -130,11 +139,15 @@ enum Begun {
 impl Asked {
     /// To the KMS key that was recorded, whatever its alias stands for by now.
     async fn go_on(&self, conn: &mut Connection, job: rotation::Job) -> anyhow::Result<Begun> {
-        let target = job.target_kms_key.unwrap_or_default();
-        let is_another = self.newest && job.wrapped_before.is_none()
+        let target = job.target_kms_key.clone().unwrap_or_default();
+        let is_of_all = job.wrapped_before.is_some() && job.old_keys.is_empty();
+        let is_another = self.which == Which::All && !is_of_all
             || self.named && self.target(conn).await?.is_some_and(|asked| asked != target);
         if is_another {
             return Ok(Begun::Refused(unfinished(Some(&target))));
+        }
+        if matches!(self.which, Which::Chosen { .. }) {
+            going_on(&job);
         }
         info!(job = %job.id, kms_key = target, "going on");
         Ok(Begun::Job { id: job.id, target })
@@ -142,11 +155,19 @@ impl Asked {
 
     async fn begin(&self, conn: &mut Connection, reason: &str) -> anyhow::Result<Begun> {
         let Some(target) = self.target(conn).await? else { return Ok(Begun::Nothing { target: None }) };
-        Ok(match kek::record(conn, self.purpose, &target, self.newest, reason).await? {
+        Ok(match kek::record(conn, self.purpose, &target, &self.which, reason).await? {
             Recorded::Job(id) => Begun::Job { id, target },
+            Recorded::NoSuchKey => return self.no_such_key(),
             Recorded::Nothing => Begun::Nothing { target: Some(target) },
             Recorded::Refused(refusal) => Begun::Refused(self.refused(refusal, &target)),
         })
+    }
+
+    fn no_such_key(&self) -> anyhow::Result<Begun> {
+        usage(&format!(
+            "one of these is no {} key, or is retired; `pii-vault key-rotation status` lists them",
+            self.purpose.name()
+        ))
     }
 
     async fn target(&self, conn: &mut Connection) -> anyhow::Result<Option<String>> {
@@ -188,11 +209,16 @@ struct Nothing {
     ended: &'static str,
     purpose: &'static str,
     target: Option<String>,
+    #[serde(skip)]
+    of_some: bool,
 }
 
 impl fmt::Display for Nothing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
+            Some(_) if self.of_some => {
+                writeln!(f, "nothing to do     no {} key was wrapped longer ago than that", self.purpose)
+            }
             Some(target) => writeln!(f, "nothing to do     {target} wraps all {} keys", self.purpose),
             None => writeln!(f, "nothing to do     there are no {} keys", self.purpose),
         }

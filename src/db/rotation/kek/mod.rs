@@ -3,47 +3,24 @@
 //! [`record`] → [`arm`](super::arm) → [`claim`](super::claim) → [`fetch`] → [`store`] and [`settle`](super::settle),
 //! the latter two in one transaction. [`retire()`] ends the use of a KMS key that is left.
 
+mod record;
 mod retire;
 mod verify;
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Date as SqlDate, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Date as SqlDate, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use time::Date;
 use uuid::Uuid;
 
+pub use record::{Recorded, Refusal, Which, plan, record};
 pub use retire::{Retirement, retire};
 pub use verify::{Wrapping, sample, wrapping};
 
-use crate::db::committed::committed;
-use crate::db::enums::sql;
-use crate::db::error::word;
 use crate::db::rotation::{Position, Range};
 use crate::db::{Connection, DbError};
-use crate::domain::{KeyId, Purpose};
-
-/// What became of asking for a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// It is recorded, or somebody else had recorded it, and it is not finished.
-    Job(Uuid),
-    /// Nothing is left to do.
-    Nothing,
-    /// It is not recorded.
-    Refused(Refusal),
-}
-
-/// Why a rotation is not recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// One to another KMS key, or not to the newest material, is not finished.
-    Unfinished,
-    /// The KMS key is retired for this purpose.
-    Retired,
-    /// The KMS key wraps keys of another purpose, and none of this one.
-    OtherPurpose,
-}
+use crate::domain::KeyId;
 
 /// A wrapped key, as KMS is given it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,43 +51,6 @@ impl Wrapped {
     #[must_use]
     pub fn id(&self) -> KeyId {
         KeyId(self.position.1)
-    }
-}
-
-/// Records that the keys of `purpose` are to be wrapped by the KMS key `target` (ARN); `newest`: those that it wraps
-/// already as well. Committed when it returns.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn record(
-    conn: &mut Connection,
-    purpose: Purpose,
-    target: &str,
-    newest: bool,
-    reason: &str,
-) -> Result<Recorded, DbError> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Nullable<SqlUuid>)]
-        job: Option<Uuid>,
-    }
-    let recorded = sql_query("SELECT pii_vault.record_rewrap($1, $2, $3, $4) AS job")
-        .bind::<sql::KeyPurpose, _>(purpose)
-        .bind::<Text, _>(target)
-        .bind::<Bool, _>(newest)
-        .bind::<Text, _>(reason)
-        .load(conn)
-        .await
-        .and_then(committed);
-    match recorded {
-        Ok(Row { job: Some(job) }) => Ok(Recorded::Job(job)),
-        Ok(Row { job: None }) => Ok(Recorded::Nothing),
-        Err(error) => match word(&error) {
-            Some("rotation_unfinished") => Ok(Recorded::Refused(Refusal::Unfinished)),
-            Some("kms_key_retired") => Ok(Recorded::Refused(Refusal::Retired)),
-            Some("kms_key_of_another_purpose") => Ok(Recorded::Refused(Refusal::OtherPurpose)),
-            _ => Err(DbError::during("recording a rotation")(error)),
-        },
     }
 }
 
