@@ -54,8 +54,12 @@ END
 $$;
 
 -- Records a rotation to a key that fills the other slot from now on. Counts before it locks; then it locks the table and
--- not the row: that is one wait in one queue, where a row that batches hold in turns would never be free.
-CREATE FUNCTION pii_vault.record_token_rotation(id uuid, wrapped_key bytea, kms_key text, commitment bytea, reason text)
+-- not the row: that is one wait in one queue, where a row that batches hold in turns would never be free. `leave` names the
+-- key that is to be left. NULL: none is named, and the one in use was made no longer ago than max_age.
+CREATE FUNCTION pii_vault.record_token_rotation(
+    id uuid, wrapped_key bytea, kms_key text, commitment bytea, reason text,
+    leave uuid DEFAULT NULL, max_age interval DEFAULT NULL
+)
 RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
@@ -76,7 +80,16 @@ BEGIN
         RAISE 'a rotation of the token key is not done yet'
             USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'unfinished_rotation';
     END IF;
+    IF record_token_rotation.max_age < interval '0' THEN
+        RAISE 'no key is as young as that' USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'malformed';
+    END IF;
     SELECT k.* INTO old_key FROM pii_vault.token_keys AS k WHERE k.state = 'active';
+    IF record_token_rotation.leave <> old_key.id THEN
+        RAISE 'the key that is named is not the one in use'
+            USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'not_the_active_key';
+    ELSIF record_token_rotation.leave IS NULL AND old_key.created_at >= clock_timestamp() - record_token_rotation.max_age THEN
+        RETURN NULL;
+    END IF;
     SELECT count(*), count(CASE old_key.slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END)
     INTO new_job.total, filled FROM pii_vault.login_events AS e;
     IF filled > 0 THEN
@@ -113,7 +126,10 @@ BEGIN
     new_job.new_key := record_token_rotation.id;
     new_job.old_slot := old_key.slot;
     RETURN pii_vault.begin_rotation(
-        new_job, jsonb_build_object('old_keys', new_job.old_keys, 'new_key', new_job.new_key, 'old_slot', new_job.old_slot)
+        new_job, jsonb_build_object(
+            'named', array_remove(ARRAY[record_token_rotation.leave], NULL),
+            'max_age', extract(epoch FROM record_token_rotation.max_age)::bigint
+        )
     );
 END
 $$;

@@ -5,7 +5,7 @@
 CREATE FUNCTION pii_vault.rotation_keys(with_rows boolean)
 RETURNS TABLE (
     purpose pii_vault.key_purpose, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text, key_count bigint,
-    oldest timestamptz, newest timestamptz, longest_wrapped timestamptz, row_count bigint, unused bigint
+    oldest timestamptz, newest timestamptz, longest_wrapped timestamptz, row_count bigint, unused bigint, set_aside bigint
 )
 LANGUAGE sql STABLE STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
@@ -14,14 +14,18 @@ AS $$
         SELECT e.data_key_id, e.token_key_a, e.token_key_b, count(*) AS row_count
         FROM pii_vault.login_events AS e WHERE rotation_keys.with_rows GROUP BY 1, 2, 3
     ), named AS (
-        SELECT 'data'::pii_vault.key_purpose AS purpose, e.data_key_id AS id, sum(e.row_count) AS row_count
-        FROM events AS e GROUP BY e.data_key_id
+        SELECT 'data'::pii_vault.key_purpose AS purpose, coalesce(e.id, s.id) AS id, e.row_count, s.set_aside
+        FROM (SELECT n.data_key_id AS id, sum(n.row_count) AS row_count FROM events AS n GROUP BY n.data_key_id) AS e
+        FULL JOIN (
+            SELECT a.data_key_id AS id, count(*) AS set_aside
+            FROM pii_vault.set_aside_events AS a WHERE rotation_keys.with_rows GROUP BY a.data_key_id
+        ) AS s ON s.id = e.id
         UNION ALL
-        SELECT 'token', t.id, sum(e.row_count)
+        SELECT 'token', t.id, sum(e.row_count), NULL
         FROM events AS e CROSS JOIN LATERAL (VALUES (e.token_key_a), (e.token_key_b)) AS t (id)
         WHERE t.id IS NOT NULL GROUP BY t.id
         UNION ALL
-        SELECT 'dead-letter', l.dead_letter_key_id, count(*)
+        SELECT 'dead-letter', l.dead_letter_key_id, count(*), NULL
         FROM pii_vault.dead_letters AS l WHERE rotation_keys.with_rows GROUP BY l.dead_letter_key_id
     ), stored AS (
         SELECT 'data'::pii_vault.key_purpose AS purpose, k.id, k.state, NULL::pii_vault.token_slot AS slot, k.kms_key,
@@ -33,13 +37,14 @@ AS $$
         FROM pii_vault.dead_letter_keys AS k
     )
     SELECT purpose, s.state, s.slot, s.kms_key, count(*), min(s.created_at), max(s.created_at), min(s.wrapped_at),
-        coalesce(sum(n.row_count), 0)::bigint, count(*) FILTER (WHERE n.id IS NULL)
+        coalesce(sum(n.row_count), 0)::bigint, count(*) FILTER (WHERE n.row_count IS NULL),
+        coalesce(sum(n.set_aside), 0)::bigint
     FROM stored AS s FULL JOIN named AS n USING (purpose, id)
     GROUP BY purpose, s.state, s.slot, s.kms_key
     ORDER BY purpose, s.state, s.slot, s.kms_key
 $$;
 COMMENT ON FUNCTION pii_vault.rotation_keys IS
-    'Keys by purpose, state and KMS key, with their ages, the rows that name them, and how many no row names';
+    'Keys by purpose, state and KMS key, with their ages, the rows that name them, how many no row names, and rows set aside';
 
 CREATE FUNCTION pii_vault.rotation_history(job uuid)
 RETURNS TABLE (seq bigint, at timestamptz, actor text, step text, reason text)
@@ -50,6 +55,45 @@ AS $$
     WHERE l.subject = rotation_history.job AND l.action = 'key_rotation' ORDER BY l.seq
 $$;
 COMMENT ON FUNCTION pii_vault.rotation_history IS 'What the audit log says of a job, and of nothing else';
+
+-- How the rows of a rotation of the token key that is done stand to the two keys of it. The one given up is the new one where
+-- it was rolled back. A key that is pending is the next rotation's.
+CREATE FUNCTION pii_vault.count_given_up(job uuid)
+RETURNS TABLE (row_count bigint, of_given_up bigint, without_kept bigint, of_other_keys bigint, not_opened bigint)
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own pii_vault.rotation_jobs;
+    kept uuid;
+    given_up uuid;
+    known uuid[];
+BEGIN
+    PERFORM pii_vault.require_member('pii_vault_reseal');
+    SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j
+    WHERE j.id = count_given_up.job AND j.kind = 'token-key' AND j.step = 'done';
+    IF own.id IS NULL THEN
+        RAISE 'no rotation of the token key that is done'
+            USING ERRCODE = 'object_not_in_prerequisite_state', CONSTRAINT = 'not_done';
+    END IF;
+    kept := CASE WHEN own.rolled_back THEN own.old_keys[1] ELSE own.new_key END;
+    given_up := CASE WHEN own.rolled_back THEN own.new_key ELSE own.old_keys[1] END;
+    known := ARRAY[kept, given_up] || ARRAY(SELECT k.id FROM pii_vault.token_keys AS k WHERE k.state = 'pending');
+    RETURN QUERY
+    SELECT count(*), count(*) FILTER (WHERE given_up IN (e.token_key_a, e.token_key_b)),
+        count(*) FILTER (
+            WHERE CASE WHEN (own.old_slot = 'a') = own.rolled_back THEN e.token_key_a ELSE e.token_key_b END
+                IS DISTINCT FROM kept
+        ),
+        count(*) FILTER (WHERE e.token_key_a <> ALL (known) OR e.token_key_b <> ALL (known)),
+        (SELECT count(*) FROM pii_vault.rotation_failures AS f
+         JOIN pii_vault.login_events AS n ON n.create_date = f.day AND n.event_id = f.id
+         WHERE f.job = own.id AND f.why <> 'token_mismatch')
+    FROM pii_vault.login_events AS e;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.count_given_up IS
+    'Of a rotation of the token key that is done: rows that have tokens of the key given up, or none of the one kept';
 
 -- NULL: any age. What is named and older is counted once.
 CREATE FUNCTION pii_vault.plan_data_keys(max_age interval, named uuid[], OUT key_count bigint, OUT row_count bigint)
@@ -102,7 +146,9 @@ $$;
 COMMENT ON FUNCTION pii_vault.sample_rotation IS 'How long the database takes to write rows anew; 1,000 at most. Nothing is changed';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.rotation_keys, pii_vault.rotation_history, pii_vault.plan_data_keys, pii_vault.sample_rotation FROM PUBLIC;
+    pii_vault.rotation_keys, pii_vault.rotation_history, pii_vault.count_given_up, pii_vault.plan_data_keys,
+    pii_vault.sample_rotation
+    FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pii_vault.rotation_keys, pii_vault.rotation_history
     TO pii_vault_rewrap, pii_vault_reseal, pii_vault_auditor;
-GRANT EXECUTE ON FUNCTION pii_vault.plan_data_keys, pii_vault.sample_rotation TO pii_vault_reseal;
+GRANT EXECUTE ON FUNCTION pii_vault.count_given_up, pii_vault.plan_data_keys, pii_vault.sample_rotation TO pii_vault_reseal;

@@ -13,6 +13,7 @@ pub(super) const EXPECTED: &[&str] = &[
     "EXECUTE on chain_revocations() to pii_vault_unmask",
     "EXECUTE on claim_rotation() to pii_vault_reseal",
     "EXECUTE on claim_rotation() to pii_vault_rewrap",
+    "EXECUTE on count_given_up() to pii_vault_reseal",
     "EXECUTE on count_reseal() to pii_vault_reseal",
     "EXECUTE on covering_checkpoint() to pii_vault_lookup",
     "EXECUTE on covering_checkpoint() to pii_vault_unmask",

@@ -79,6 +79,18 @@ async fn rows_that_do_not_open_are_passed_over_and_set_aside() {
     world.pii_vault(Who::Reseal, &aside).finish().exits(1);
     let moved = world.pii_vault(Who::Administrator, &aside).finish().done().json();
     assert_eq!(moved["rows"], 10);
+    let status = world.pii_vault(Who::Auditor, &["key-rotation", "status", "--output", "json"]).finish().done().json();
+    let told = |name: &str| -> Vec<_> {
+        let groups = status["keys"].as_array().unwrap().iter();
+        groups.map(|group| json!([group["purpose"], group["state"], group[name]])).collect()
+    };
+    assert_eq!(
+        (&told("rows")[..2], &told("set_aside")[..3]),
+        (
+            &[json!(["data", "active", 34]), json!(["data", "decrypt-only", 0])][..],
+            &[json!(["data", "active", 0]), json!(["data", "decrypt-only", 10]), json!(["token", "active", null])][..]
+        )
+    );
     assert_eq!(world.count("pii_vault.set_aside_events WHERE octet_length(ip_ciphertext) = 81").await, 10);
     assert_eq!((world.count("pii_vault.login_events").await, world.rows_under_old_keys().await), (34, 0));
     let retired = world.data_key(&["retire", "--key", &corrupt, "--reason", "x"]).done().json();

@@ -59,7 +59,7 @@ async fn keys_are_counted_with_what_is_under_them() {
     assert_eq!(groups(&json_of(&world, &[]))[1], json!(["data", "decrypt-only", null, 2, 2, 0, 0]));
     let human = status(&world, Who::Reseal, &[]).done().stdout;
     let line = human.lines().find(|line| line.contains("decrypt-only")).unwrap();
-    assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), "data decrypt-only 2 2 91 d 0 0 k");
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), "data decrypt-only 2 2 91 d 0 0 0 k");
     assert!(human.contains("token (slot a)") && human.ends_with("no rotation is under way\n"), "{human}");
 }
 

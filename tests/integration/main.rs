@@ -72,6 +72,8 @@ mod key_rotation_plan;
 mod key_rotation_status;
 mod key_rotation_token_key;
 mod key_rotation_token_key_amid;
+mod key_rotation_token_key_done;
+mod key_rotation_token_key_due;
 mod key_rotation_token_key_faults;
 mod key_rotation_token_key_killed;
 mod key_rotation_token_key_kms;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::db::enums::sql;
 use crate::db::{Connection, DbError};
-use crate::domain::{Purpose, RotationKind, RotationStep, TokenSlot};
+use crate::domain::{KeyId, Purpose, RotationKind, RotationStep, TokenSlot};
 
 /// A rotation as it stands.
 #[derive(Clone, Debug, QueryableByName)]
@@ -75,6 +75,15 @@ pub struct Job {
     /// Runners that were seen within the last minute.
     #[diesel(sql_type = BigInt)]
     pub runners: i64,
+}
+
+impl Job {
+    /// Of a rotation of the token key that is over: the key that stays, and the one that was given up.
+    #[must_use]
+    pub fn kept_and_given_up(&self) -> Option<(KeyId, KeyId)> {
+        let (old, new) = (KeyId(*self.old_keys.as_slice().first()?), KeyId(self.new_key?));
+        Some(if self.rolled_back { (old, new) } else { (new, old) })
+    }
 }
 
 const COLUMNS: &str = "\

@@ -45,6 +45,9 @@ pub struct KeyGroup {
     /// Of the keys, those that no row names.
     #[diesel(sql_type = BigInt)]
     pub unused: i64,
+    /// Of data keys: rows that were set aside, and do not hold them back.
+    #[diesel(sql_type = BigInt)]
+    pub set_aside: i64,
 }
 
 /// Data keys, and the rows under them.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::open::{Opened, open};
 use crate::aws::{EncryptionContext, KeyWrapper};
 use crate::crypto::Commitment;
-use crate::db::rotation::token_key::{self, NextTokenKey, TokenRefusal, TokenRow};
+use crate::db::rotation::token_key::{self, Leave, NextTokenKey, TokenRefusal, TokenRow};
 use crate::db::rotation::{self, Job, Range};
 use crate::db::{DbError, Pool, vault};
 use crate::domain::{KeyId, Purpose, VaultId};
@@ -17,16 +17,25 @@ use crate::key_rotation::{Hands, RotationError, Worker};
 use crate::keyring::{Openers, TokenKey, TokenKeys};
 use crate::patience::Patience;
 
-/// Makes a token key and records a rotation to it. From then on ingestion fills both slots.
+/// Makes a token key and records a rotation to it. From then on ingestion fills both slots. `None`: the key in use is too
+/// young to be left.
 ///
 /// # Errors
 /// [`RotationError`]. A refusal is none.
 pub async fn start<W: KeyWrapper>(
     pool: &Pool,
     wrapper: &W,
+    leave: Leave,
     reason: &str,
     patience: Patience,
-) -> Result<Result<Uuid, TokenRefusal>, RotationError> {
+) -> Result<Result<Option<Uuid>, TokenRefusal>, RotationError> {
+    // KMS is not asked for a key that nobody needs.
+    let is_due = || async { Ok::<_, RotationError>(token_key::is_due(&mut *pool.get().await?, leave).await?) };
+    match patience.wait_out(RotationError::may_pass, || (), is_due).await? {
+        Ok(true) => {}
+        Ok(false) => return Ok(Ok(None)),
+        Err(refusal) => return Ok(Err(refusal)),
+    }
     let make = || async {
         let vault = vault::id(&mut *pool.get().await?).await?;
         let context = EncryptionContext { vault, purpose: Purpose::Token, key: KeyId::random() };
@@ -40,7 +49,7 @@ pub async fn start<W: KeyWrapper>(
         commitment: &Commitment::to(&key.plaintext),
     };
     // Where the answer was lost, the next try is refused for the rotation that was recorded.
-    let record = || async { Ok(token_key::record(&mut *pool.get().await?, &next, reason).await?) };
+    let record = || async { Ok(token_key::record(&mut *pool.get().await?, &next, leave, reason).await?) };
     patience.wait_out(RotationError::may_pass, || (), record).await
 }
 

@@ -38,7 +38,7 @@ pub use finish::finish;
 pub use retire::retire;
 pub use rollback::roll_back;
 pub use token_map::{Exported, TokenMap};
-pub use verify::{Verified, verify};
+pub use verify::{Leftover, Verified, verify, verify_done};
 
 use uuid::Uuid;
 

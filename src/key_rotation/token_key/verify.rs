@@ -1,6 +1,6 @@
 use crate::aws::KeyWrapper;
 use crate::db::rotation::Job;
-use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport};
+use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport, TokensLeft};
 use crate::db::{Pool, vault};
 use crate::domain::KeyId;
 use crate::key_rotation::{Proof, RotationError, prove};
@@ -62,6 +62,41 @@ pub async fn verify<W: KeyWrapper>(
     let both: Vec<_> = job.old_keys.iter().copied().chain(job.new_key).map(KeyId).collect();
     let proof = open_some(pool, wrapper, job, &both, sample, patience).await?;
     Ok(Ok(Verified { report, differences, proof }))
+}
+
+/// What was found of a rotation that is done.
+#[derive(Debug)]
+pub struct Leftover {
+    /// Counts over all rows.
+    pub left: TokensLeft,
+    /// Rows that were opened.
+    pub proof: Proof,
+}
+
+impl Leftover {
+    /// Whether nothing is left of the key that was given up.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.left.is_nothing() && self.proof.wrong.is_empty()
+    }
+}
+
+/// Counts what a rotation left behind that is done, and opens `sample` rows: each has the tokens of the key that stays.
+///
+/// # Errors
+/// [`RotationError`].
+pub async fn verify_done<W: KeyWrapper>(
+    pool: &Pool,
+    wrapper: W,
+    job: &Job,
+    sample: u16,
+    patience: Patience,
+) -> Result<Leftover, RotationError> {
+    let count = || async { Ok::<_, RotationError>(token_key::left(&mut *pool.get().await?, job.id).await?) };
+    let left = patience.wait_out(RotationError::may_pass, || (), count).await?;
+    let kept: Vec<_> = job.kept_and_given_up().map(|(kept, _)| kept).into_iter().collect();
+    let proof = open_some(pool, wrapper, job, &kept, sample, patience).await?;
+    Ok(Leftover { left, proof })
 }
 
 /// Opens `sample` rows of a rotation: each has the tokens of `keys`.

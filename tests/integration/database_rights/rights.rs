@@ -23,6 +23,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function closed_by_restore", &[]),
     ("function closed_case", &[]),
     ("function compare_slots", &[]),
+    ("function count_given_up", &["reseal EXECUTE"]),
     ("function count_reseal", &["reseal EXECUTE"]),
     ("function covering_checkpoint", &["lookup EXECUTE", "unmask EXECUTE"]),
     ("function covering_redrive_checkpoint", &["redrive EXECUTE"]),

@@ -35,6 +35,8 @@ struct Group {
     rows: Option<i64>,
     values: Option<i64>,
     unused: Option<i64>,
+    /// Of data keys: rows that did not open and were taken out of the events.
+    set_aside: Option<i64>,
     #[serde(skip)]
     age: String,
 }
@@ -56,6 +58,7 @@ impl Group {
             rows: counted(group.row_count),
             values: counted(group.row_count.saturating_mul(each)),
             unused: counted(group.unused),
+            set_aside: counted(group.set_aside).filter(|_| group.purpose == Purpose::Data),
             age: age(group.oldest, group.newest),
         }
     }
@@ -63,7 +66,8 @@ impl Group {
 
 impl fmt::Display for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["KEYS FOR", "STATE", "KEYS", "UNUSED", "AGE", "ROWS", "VALUES", "KMS KEY"]);
+        let mut table =
+            Table::new(["KEYS FOR", "STATE", "KEYS", "UNUSED", "AGE", "ROWS", "VALUES", "SET ASIDE", "KMS KEY"]);
         for group in &self.0 {
             let slot = group.slot.map(|slot| format!(" (slot {slot})")).unwrap_or_default();
             let counted = |count: Option<i64>| count.map_or("-".to_owned(), |count| count.to_string());
@@ -75,6 +79,7 @@ impl fmt::Display for Keys {
                 group.age.clone(),
                 counted(group.rows),
                 counted(group.values),
+                counted(group.set_aside),
                 group.kms_key.clone().unwrap_or("-".to_owned()),
             ]);
         }

@@ -24,7 +24,8 @@ pub(in crate::cli::key_rotation) use shown::within;
 const EXAMPLES: &str = "\
 Keys by purpose, state and KMS key: how many, how old, and how many rows and values are under them.
 Rows are counted, not estimated: all events and dead letters are read once, about a second for each
-million on a small server; --no-rows leaves that out. Then the rotations that are not done, and the
+million on a small server; --no-rows leaves that out. Rows set aside did not open, and are among the
+events no more: `data-key set-aside` took them out. Then the rotations that are not done, and the
 last ones that are. The rate is the average of the time in which a rotation was not paused, and what
 is left at that rate.
 

@@ -10,6 +10,7 @@ mod rollback;
 mod run;
 mod token_map;
 mod verify;
+mod verify_done;
 mod watched;
 
 use clap::Subcommand;
@@ -37,7 +38,7 @@ pub(in crate::cli) enum Command {
     /// Make the runners of the rotation stop
     #[command(after_help = PAUSE_EXAMPLES)]
     Pause(pause::Args),
-    /// Prove that every row has tokens of both keys, and that both show the same duplicates
+    /// Prove that tokens of both keys show the same duplicates, or, once it is done, that no old one is left
     Verify(verify::Args),
     /// Old tokens and new ones side by side, for who stored tokens elsewhere, on the record
     TokenMap(token_map::Args),

@@ -1,8 +1,14 @@
-use crate::cli::config::DatabaseArgs;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::cli::config::{DatabaseArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::plan::{Pace, Plan, Requests, SYNTHETIC, Sample};
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
+use crate::db::rotation::token_key::{self, Leave};
 use crate::db::{Role, rotation};
 use crate::domain::{KeyState, Purpose, RotationKind};
 use crate::key_rotation::token_time;
@@ -20,11 +26,18 @@ The login needs the role pii_vault_reseal. AWS is not asked.
 
 Examples:
   pii-vault key-rotation token-key plan
+  pii-vault key-rotation token-key plan --max-age 365d
   pii-vault key-rotation token-key plan --rate 500/s --output json";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
+    /// Nothing, unless the key in use was made longer ago than this, e.g. 90d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_age: Option<Duration>,
+    /// This key, whatever its age; refused where it is not the one in use
+    #[arg(long, value_name = "UUID")]
+    key: Option<Uuid>,
     #[command(flatten)]
     pace: PaceArgs,
     #[command(flatten)]
@@ -33,7 +46,11 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect(Role::Reseal).await?;
-    let groups = rotation::keys(&mut conn, true).await?;
+    let is_due = match token_key::is_due(&mut conn, Leave { key: args.key, max_age: args.max_age }).await? {
+        Ok(is_due) => is_due,
+        Err(refusal) => return Refused::from(refusal).tell(format),
+    };
+    let groups = if is_due { rotation::keys(&mut conn, true).await? } else { Vec::new() };
     let data = groups.iter().filter(|group| group.purpose == Purpose::Data);
     let rows: i64 = data.clone().map(|group| group.row_count).sum();
     let opening: i64 = data.map(|group| group.key_count - group.unused).sum();
@@ -47,7 +64,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         keys: left.map(|group| group.key_count).sum(),
         rows,
         // Both token keys, and each data key once.
-        kms_calls: Requests { decrypt: opening + 2, generate_data_key: 1, re_encrypt: 0 },
+        kms_calls: match is_due {
+            true => Requests { decrypt: opening + 2, generate_data_key: 1, re_encrypt: 0 },
+            false => Requests { decrypt: 0, generate_data_key: 0, re_encrypt: 0 },
+        },
         seconds: Some(sample.seconds(rows, &pace)),
         finish_seconds: Some(sample.database_seconds_of(rows, &pace)),
         kms_seconds_per_call: None,

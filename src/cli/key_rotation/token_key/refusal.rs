@@ -44,12 +44,17 @@ impl From<TokenRefusal> for Refused {
                 "a transaction has held the token keys for some seconds",
                 "try again; pii-vault doctor names who holds them",
             ),
+            TokenRefusal::OtherKey => (
+                "not_the_active_key",
+                "the key that is named is not the one in use",
+                "pii-vault key-rotation token-key run without --key leaves the one in use; retire ends others",
+            ),
             TokenRefusal::Over => {
                 ("rotation_over", "somebody has finished the rotation meanwhile, or rolled it back", STATUS)
             }
             TokenRefusal::NotFilled => (
                 "not_filled",
-                "no rotation of the token key has filled its rows, and is not finished",
+                "no rotation of the token key has filled its rows",
                 "pii-vault key-rotation token-key run fills them; key-rotation status shows how far it is",
             ),
         };

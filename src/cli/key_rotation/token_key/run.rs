@@ -1,12 +1,16 @@
+use std::time::Duration;
+
 use anyhow::Context as _;
+use serde_json::json;
+use uuid::Uuid;
 
 use crate::aws::{Kms, KmsKeys, client};
-use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
+use crate::cli::config::{DatabaseArgs, KmsArgs, duration, reason, usage};
 use crate::cli::exit::ExitStatus;
-use crate::cli::key_rotation::run::{PaceArgs, drive, refused_or};
-use crate::cli::output::OutputFormat;
+use crate::cli::key_rotation::run::{PaceArgs, drive, going_on, refused_or};
+use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
-use crate::db::rotation::token_key::{TokenRefusal, retry};
+use crate::db::rotation::token_key::{Leave, TokenRefusal, retry};
 use crate::db::rotation::{Job, unfinished};
 use crate::db::{Pool, Role};
 use crate::domain::{Purpose, RotationKind, RotationStep};
@@ -29,17 +33,26 @@ When it has filled all rows: verify, cut-over, and finish. Until finish, rollbac
 The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDataKey and
 kms:Decrypt on the token key, and kms:Decrypt on the data key.
 
-Exit status 3: refused: another rotation is not done, or somebody ended this one. 4: rows were
-listed. 0 also where it was paused or told to stop: the same command goes on.
+Exit status 3: refused: another rotation is not done, somebody ended this one, or --key is not the
+key in use. 4: rows were listed. 0 also where it was paused or told to stop, and the same command
+goes on, and where the key is younger than --max-age: then nothing is begun or recorded.
 
 Examples:
   pii-vault key-rotation token-key run --reason 'yearly'
+  pii-vault key-rotation token-key run --max-age 365d --reason 'yearly'      for a timer
+  pii-vault key-rotation token-key run --key d57dc55b-7b83-4291-9c1c-6978ad80b679 --reason 'leak C7'
   pii-vault key-rotation token-key run                    go on where it was
   pii-vault key-rotation token-key run --rate 2000/s --workers 4";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Args {
+    /// Begin only where the key in use was made longer ago than this, e.g. 90d
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_age: Option<Duration>,
+    /// Leave this key, whatever its age; refused where it is not the one in use
+    #[arg(long, value_name = "UUID")]
+    key: Option<Uuid>,
     /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
@@ -60,13 +73,24 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let (config, keys) = (client::load().await, KmsKeys::from(args.kms));
     let options = args.pace.options();
     let job = match current(&pool).await? {
-        Some(job) => job,
+        Some(job) => {
+            if args.max_age.is_some() || args.key.is_some() {
+                going_on(&job);
+            }
+            job
+        }
         None => {
             let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
             let wrapper = Kms::new(&config, keys.clone());
-            match token_key::start(&pool, &wrapper, reason, options.patience).await {
+            let leave = Leave { key: args.key, max_age: args.max_age };
+            match token_key::start(&pool, &wrapper, leave, reason, options.patience).await {
                 // Another was as fast: both work on it.
-                Ok(Ok(_) | Err(TokenRefusal::Unfinished)) => {}
+                Ok(Ok(Some(_)) | Err(TokenRefusal::Unfinished)) => {}
+                Ok(Ok(None)) => {
+                    let nothing = "nothing to do: the token key was made no longer ago than that\n";
+                    output::result(format, &nothing, &json!({ "job": null, "ended": "nothing to do" }))?;
+                    return Ok(ExitStatus::Done);
+                }
                 Ok(Err(refusal)) => return Refused::from(refusal).tell(format),
                 Err(error) => return refused_or(error, "nothing has begun", format),
             }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::run::current;
+use super::verify_done;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
@@ -21,15 +22,20 @@ const EXAMPLES: &str = "\
 Of a rotation whose `run` has filled all rows, until `finish`: each row has tokens of both keys, and
 there is one new token for each old one and the other way around, of ips and of device ids. Then
 both show the same groups of duplicates. Rows that `run` listed as tampered with are left out of
-that. Some rows, chosen at random, are opened, and the tokens of both keys computed once more.
+that. Some rows, chosen at random, are opened, and the tokens of both keys computed once more; the
+audit log has which ones before that.
 
-It reads the whole table once and compares; it changes nothing and holds up nobody.
+After `finish` or `rollback`, of the last one that is done: no row has tokens of the key that was
+given up, in either slot, and each has those of the key that stays. Those are computed once more of
+some rows, too.
+
+It reads the whole table once; it changes nothing and holds up nobody.
 
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the token key and
 on the data key, but for --sample 0.
 
-Exit status 3: refused: no rotation has filled its rows and is not finished. 4: it is not so, and
-what differs is listed.
+Exit status 3: refused: no rotation has filled its rows, or one is filling or emptying them still,
+or no checkpoint covers the record. 4: it is not so, and what differs, or is left, is told.
 
 Examples:
   pii-vault key-rotation token-key verify
@@ -55,7 +61,9 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let pool = args.database.server()?.pool(Role::Reseal, 2).await?;
-    let Some(job) = current(&pool).await? else { return Refused::from(TokenRefusal::NotFilled).tell(format) };
+    let Some(job) = current(&pool).await? else {
+        return verify_done::run(&pool, args.sample, args.patience, args.kms, format).await;
+    };
     if !matches!(job.step, RotationStep::Filled | RotationStep::CutOver) {
         return Refused::from(TokenRefusal::NotFilled).tell(format);
     }

@@ -2,17 +2,21 @@
 //! all have them.
 
 pub mod cut_over;
+mod left;
 mod report;
 mod retire;
 mod row;
 pub mod token_map;
 
+use std::time::Duration;
+
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Binary, Date as SqlDate, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Date as SqlDate, Interval, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+pub use left::{TokensLeft, left};
 pub use report::{TokenDifference, TokenReport, differences, report};
 pub use retire::{Retirement, decrypt_only, retire};
 use row::FetchedRow;
@@ -20,6 +24,7 @@ pub use row::{TokenRow, Tokens};
 
 use crate::crypto::Commitment;
 use crate::db::committed::committed;
+use crate::db::dead_letters::interval;
 use crate::db::error::word;
 use crate::db::rotation::{Position, Range};
 use crate::db::{Connection, DbError};
@@ -38,6 +43,15 @@ pub struct NextTokenKey<'a> {
     pub commitment: &'a Commitment,
 }
 
+/// Which key is to be left, and whether now.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leave {
+    /// This one, whatever its age.
+    pub key: Option<Uuid>,
+    /// Whichever is in use, where it was made longer ago than this.
+    pub max_age: Option<Duration>,
+}
+
 /// Why no rotation of the token key begins, or why nothing is told of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenRefusal {
@@ -47,6 +61,8 @@ pub enum TokenRefusal {
     SlotInUse,
     /// A batch has held the token keys for some seconds.
     KeysHeld,
+    /// The key that is named is not the one in use.
+    OtherKey,
     /// Its rows are not all filled yet, or not any more.
     NotFilled,
     /// Somebody finished it or rolled it back while it was worked on.
@@ -64,25 +80,60 @@ pub struct Filling {
     pub device_id: String,
 }
 
-/// Records a rotation to a key that ingestion fills the other slot with from now on; committed when it returns.
+/// Whether [`record`] would begin a rotation, as far as it is about the key that is left: for who has to make a key first.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn is_due(conn: &mut Connection, leave: Leave) -> Result<Result<bool, TokenRefusal>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = Bool)]
+        is_old: bool,
+    }
+    let sql = "SELECT id, coalesce(created_at < clock_timestamp() - $1, true) AS is_old FROM pii_vault.token_keys \
+               WHERE state = 'active'";
+    let active: Row = sql_query(sql)
+        .bind::<Nullable<Interval>, _>(leave.max_age.map(interval))
+        .get_result(conn)
+        .await
+        .map_err(DbError::during("reading the token key in use"))?;
+    Ok(match leave.key {
+        Some(key) if key != active.id => Err(TokenRefusal::OtherKey),
+        Some(_) => Ok(true),
+        None => Ok(active.is_old),
+    })
+}
+
+/// Records a rotation to a key that ingestion fills the other slot with from now on; committed when it returns. `None`: the
+/// key in use is too young to be left.
 ///
 /// # Errors
 /// [`DbError`].
 pub async fn record(
     conn: &mut Connection,
     key: &NextTokenKey<'_>,
+    leave: Leave,
     reason: &str,
-) -> Result<Result<Uuid, TokenRefusal>, DbError> {
-    let recorded = sql_query("SELECT pii_vault.record_token_rotation($1, $2, $3, $4, $5) AS id")
+) -> Result<Result<Option<Uuid>, TokenRefusal>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        id: Option<Uuid>,
+    }
+    let recorded = sql_query("SELECT pii_vault.record_token_rotation($1, $2, $3, $4, $5, $6, $7) AS id")
         .bind::<SqlUuid, _>(key.id.0)
         .bind::<Binary, _>(key.wrapped_key)
         .bind::<Text, _>(key.kms_key)
         .bind::<Binary, _>(key.commitment.as_bytes())
         .bind::<Text, _>(reason)
+        .bind::<Nullable<SqlUuid>, _>(leave.key)
+        .bind::<Nullable<Interval>, _>(leave.max_age.map(interval))
         .load(conn)
         .await
         .and_then(committed);
-    or_refused(recorded.map(|row: IdRow| row.id), "recording a rotation of the token key")
+    or_refused(recorded.map(|row: Row| row.id), "recording a rotation of the token key")
 }
 
 /// The rows of a claimed page that lack tokens of the new key, in order.
@@ -160,6 +211,7 @@ pub(super) fn or_refused<T>(
         Some("unfinished_rotation" | "rotation_jobs_one_unfinished") => Ok(Err(TokenRefusal::Unfinished)),
         Some("slot_in_use") => Ok(Err(TokenRefusal::SlotInUse)),
         Some("keys_are_held") => Ok(Err(TokenRefusal::KeysHeld)),
+        Some("not_the_active_key") => Ok(Err(TokenRefusal::OtherKey)),
         Some("not_filled") => Ok(Err(TokenRefusal::NotFilled)),
         _ => Err(DbError::during(statement)(error)),
     }
