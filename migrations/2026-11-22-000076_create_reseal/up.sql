@@ -6,12 +6,14 @@ CREATE TABLE pii_vault.set_aside_events (
     LIKE pii_vault.login_events,
     job uuid NOT NULL REFERENCES pii_vault.rotation_jobs,
     why pii_vault.rotation_failure NOT NULL CHECK (why <> 'token_mismatch'),
-    set_aside_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    set_aside_at timestamptz NOT NULL,
     PRIMARY KEY (job, create_date, event_id)
 );
 COMMENT ON TABLE pii_vault.set_aside_events IS
     'Events that did not open when their data key was rotated, and were taken out of login_events';
 COMMENT ON COLUMN pii_vault.set_aside_events.job IS 'The rotation that passed it over';
+COMMENT ON COLUMN pii_vault.set_aside_events.set_aside_at IS 'One for all that were set aside at once; their entry of the audit log has it';
+GRANT SELECT (job, create_date, event_id, set_aside_at) ON pii_vault.set_aside_events TO pii_vault_auditor;
 
 -- How many rows name a key. NULL: those keys that are decrypt-only.
 CREATE FUNCTION pii_vault.rows_under_data_keys(keys uuid[])
@@ -272,6 +274,7 @@ SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := (SELECT j FROM pii_vault.rotation_jobs AS j WHERE j.id = set_aside_reseal.job);
+    at constant timestamptz := clock_timestamp();
     moved bigint;
     told jsonb;
 BEGIN
@@ -292,16 +295,16 @@ BEGIN
         INSERT INTO pii_vault.set_aside_events (
             create_date, event_id, user_id, device_type, locale, app_version, ip_ciphertext, device_id_ciphertext,
             data_key_id, ip_token_a, device_id_token_a, token_key_a, ip_token_b, device_id_token_b, token_key_b,
-            ingested_at, job, why
+            ingested_at, job, why, set_aside_at
         )
         SELECT t.create_date, t.event_id, t.user_id, t.device_type, t.locale, t.app_version, t.ip_ciphertext,
             t.device_id_ciphertext, t.data_key_id, t.ip_token_a, t.device_id_token_a, t.token_key_a, t.ip_token_b,
-            t.device_id_token_b, t.token_key_b, t.ingested_at, own.id, t.why
+            t.device_id_token_b, t.token_key_b, t.ingested_at, own.id, t.why, at
         FROM taken AS t
         RETURNING create_date, event_id
     )
     SELECT count(*), jsonb_build_object(
-        'rows', count(*),
+        'rows', count(*), 'set_aside_at', (extract(epoch FROM at) * 1000000)::bigint,
         'list_sha256', encode(pii_vault.list_hash(
             array_agg(k.create_date ORDER BY k.create_date, k.event_id),
             array_agg(k.event_id ORDER BY k.create_date, k.event_id)

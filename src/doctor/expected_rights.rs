@@ -92,6 +92,7 @@ pub(super) const EXPECTED: &[&str] = &[
     "INSERT on login_events to pii_vault_ingest",
     "INSERT on login_events to pii_vault_redrive",
     "SELECT (create_date, member, message_id, reason, received_at, redrive_job, redriven_at, size) on dead_letters to pii_vault_redrive",
+    "SELECT (create_date, event_id, job, set_aside_at) on set_aside_events to pii_vault_auditor",
     "SELECT on access_decisions to pii_vault_auditor",
     "SELECT on access_grants to pii_vault_auditor",
     "SELECT on access_policy to pii_vault_auditor",

@@ -38,7 +38,7 @@ impl Scene {
         for (word, step) in [("filled", "filled"), ("cut_over", "cut_over"), ("finish", "emptying"), ("done", "done")] {
             note(&reseal, token, word, step).await;
         }
-        note(&reseal, token, "token_map", "done").await;
+        reseal.execute("SELECT public.map_tokens($1)", &[&token]).await.unwrap();
         Self { world, reseal, data, token }
     }
 

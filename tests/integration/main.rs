@@ -54,6 +54,7 @@ mod ingest_role;
 mod init;
 mod key_rotation_abandon;
 mod key_rotation_audit;
+mod key_rotation_audit_tables;
 mod key_rotation_claim;
 mod key_rotation_cut_over;
 mod key_rotation_cut_over_killed;

@@ -20,6 +20,10 @@ impl World {
                      SET step = next_step, changed = CASE next_step WHEN 'emptying' THEN 0 ELSE changed END,
                          ended_at = CASE next_step WHEN 'done' THEN clock_timestamp() END
                      WHERE j.id = job
+                 $$;
+                 CREATE FUNCTION public.map_tokens(job uuid) RETURNS uuid LANGUAGE sql SECURITY DEFINER AS $$
+                     SELECT pii_vault.record_handout(j, 'token_map', 'decided', '{}', NULL, NULL)
+                     FROM pii_vault.rotation_jobs AS j WHERE j.id = job
                  $$",
             )
             .await
