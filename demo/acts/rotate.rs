@@ -53,6 +53,8 @@ pub(crate) async fn token_key(stage: &mut Stage, cast: &Cast, sample: &Sample, t
         stage.pii_vault(cast, &cast.dba, &arguments, &[]).await?.succeeded()?;
     }
     stage.heading("Nothing is left on an old key, and the log has all of it")?;
+    let verify = ["key-rotation", "token-key", "verify"];
+    stage.pii_vault(cast, &cast.reseal_service, &verify, &[]).await?.succeeded()?;
     let heard = stage.pii_vault(cast, &cast.auditor, &["key-rotation", "status"], &[]).await?.succeeded()?;
     ensure!(heard.text.contains("retired"), "status shows no retired key:\n{}", heard.text);
     stage.pii_vault(cast, &cast.auditor, &["audit", "verify"], &[]).await?.succeeded().map(drop)

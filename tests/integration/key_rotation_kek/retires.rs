@@ -53,6 +53,8 @@ async fn it_is_refused_while_it_wraps_a_key_and_from_then_on_it_wraps_none() {
     let (visible, hidden) = world.queue_depth().await;
     assert_eq!(visible + hidden, 10);
     // For another purpose it is a KMS key like any other; nothing wrapped is turned back to it.
+    let other = format!("UPDATE pii_vault.token_keys SET kms_key = '{old}'");
+    world.sql.batch_execute(&format!("BEGIN; {other}; ROLLBACK")).await.unwrap();
     let back = format!("UPDATE pii_vault.data_keys SET kms_key = '{old}'");
     assert_eq!(sqlstate(&world.sql, &back).await.as_deref(), Some("23514"));
     world.move_alias("data", &new).await;
