@@ -42,8 +42,8 @@ impl Proof {
     }
 }
 
-/// Opens up to `most` rows at random of those that a job can be proven by ([`samples::record`]), and compares the tokens
-/// of each slot whose key is in use with its values. Each row must have those of `keys`.
+/// Opens up to `most` rows at random of those that a job can be proven by ([`samples::record`]), and compares the
+/// tokens of each slot whose key is in use with its values. Each row must have those of `keys`.
 ///
 /// # Errors
 /// [`RotationError`].

@@ -73,7 +73,7 @@ async fn every_row_gets_tokens_of_both_keys_while_two_ingest_and_an_analyst_read
     world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
     let log = world.log("key_rotation").await;
     let steps: Vec<_> = log.iter().map(|entry| entry["details"]["step"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["start", "pause", "resume", "filled"]);
+    assert_eq!(steps, ["start", "pause", "resume", "filled", "sample"]);
     assert_eq!((&log[0]["reason"], &log[0]["details"]["total"]), (&json!("yearly"), &json!(3_020)));
     // What was done is not begun once more.
     assert_eq!(world.token_key(&["run"]).done().json()["ended"], "filled");

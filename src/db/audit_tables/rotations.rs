@@ -1,7 +1,7 @@
 //! What rotations of keys go by, and what they left.
 
-/// What a job is for must be what was recorded, the list of keys by its hash; and how far it is must follow from what was
-/// recorded since.
+/// What a job is for must be what was recorded, the list of keys by its hash; and how far it is must follow from what
+/// was recorded since.
 pub(super) const ROTATION_JOBS: &str = "
     SELECT coalesce(l.seq, j.seq) AS seq, coalesce(l.subject, j.id)::text AS id,
         CASE WHEN l.seq IS NULL THEN 'not logged' WHEN j.id IS NULL THEN 'gone' ELSE 'differs' END AS how

@@ -17,8 +17,8 @@ use crate::key_rotation::{Hands, RotationError, Worker};
 use crate::keyring::{Openers, TokenKey, TokenKeys};
 use crate::patience::Patience;
 
-/// Makes a token key and records a rotation to it. From then on ingestion fills both slots. `None`: the key in use is too
-/// young to be left.
+/// Makes a token key and records a rotation to it. From then on ingestion fills both slots. `None`: the key in use is
+/// too young to be left.
 ///
 /// # Errors
 /// [`RotationError`]. A refusal is none.

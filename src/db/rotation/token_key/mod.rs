@@ -80,7 +80,8 @@ pub struct Filling {
     pub device_id: String,
 }
 
-/// Whether [`record`] would begin a rotation, as far as it is about the key that is left: for who has to make a key first.
+/// Whether [`record`] would begin a rotation, as far as it is about the key that is left: for who has to make a key
+/// first.
 ///
 /// # Errors
 /// [`DbError`].
@@ -106,8 +107,8 @@ pub async fn is_due(conn: &mut Connection, leave: Leave) -> Result<Result<bool, 
     })
 }
 
-/// Records a rotation to a key that ingestion fills the other slot with from now on; committed when it returns. `None`: the
-/// key in use is too young to be left.
+/// Records a rotation to a key that ingestion fills the other slot with from now on; committed when it returns. `None`:
+/// the key in use is too young to be left.
 ///
 /// # Errors
 /// [`DbError`].
