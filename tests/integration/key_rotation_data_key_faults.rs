@@ -86,7 +86,7 @@ async fn a_new_key_that_goes_out_of_use_is_replaced() {
     let world = World::vault().await;
     world.ingest(1, 300);
     let before = world.events_as_text().await;
-    let run = world.start_data_key(&[&ALL[..], &["--rate", "200/s"]].concat());
+    let run = world.start_data_key(&[&ALL[..], &["--rate", "200/s", "--patience", "30s"]].concat());
     world.wait_for_resealed(20).await;
     // Such as by somebody who found that it leaked.
     assert_eq!(
