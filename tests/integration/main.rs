@@ -68,6 +68,7 @@ mod key_rotation_data_key_races;
 mod key_rotation_data_key_role;
 mod key_rotation_handouts;
 mod key_rotation_kek;
+mod key_rotation_memory;
 mod key_rotation_pace;
 mod key_rotation_plan;
 mod key_rotation_status;

@@ -23,13 +23,8 @@ async fn a_long_list_takes_no_more_memory_than_a_page() {
     let out = folder.join("rows");
     let began = Instant::now();
     let all = ["--since", "2026-03-31", "--until", "2026-03-31", "--format", "csv", "--out", out.to_str().unwrap()];
-    let run = world.start_unmask(&all);
-    let mut peak = 0;
-    while let Some(memory) = run.peak_memory() {
-        peak = peak.max(memory);
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    let summary = run.finish().done().json();
+    let (run, peak) = world.start_unmask(&all).finish_with_peak().await;
+    let summary = run.done().json();
     let took = began.elapsed();
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(summary["released"], rows / files * files, "{summary}");

@@ -115,6 +115,16 @@ impl Running {
         assert!(sent.success(), "{} was gone before it got {name}", self.what);
     }
 
+    /// What it left, and the most memory that it had resident, in KiB.
+    pub(crate) async fn finish_with_peak(self) -> (Finished, u64) {
+        let mut peak = 0;
+        while let Some(memory) = self.peak_memory() {
+            peak = peak.max(memory);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (self.finish(), peak)
+    }
+
     /// The most memory that it had resident so far, in KiB; `None` once it has ended.
     pub(crate) fn peak_memory(&self) -> Option<u64> {
         let pid = self.child.as_ref().expect("not finished yet").id();
