@@ -31,7 +31,10 @@ pub(super) struct PaceArgs {
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<NonZeroU32>,
     /// So many in one transaction
-    #[arg(long, value_name = "N", default_value = "500", value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    // Rows that came together lie together, and are worked on together; the space of their old versions is free once
+    // the transaction is over. Where a day has 20,000 rows, pages of 500 make the table larger by half, those of 100
+    // by 8 %.
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     batch: i32,
     /// So many transactions at once
     #[arg(long, value_name = "N", default_value = "2", value_parser = count::<64>)]

@@ -28,6 +28,9 @@ that does not open is listed, and left as it is. All others are done. Where some
 --retry tries those once more that did not open. While KMS or PostgreSQL is away, or the KMS key of
 a token key or data key is disabled, it waits.
 
+A page of 100 rows keeps most updates in their place (HOT), also where a day has 20,000 rows and no
+more. From some 200,000 rows a day on, --batch 500 does as well, and is faster.
+
 When it has filled all rows: verify, cut-over, and finish. Until finish, rollback is the way back.
 
 The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDataKey and
