@@ -1,4 +1,4 @@
-# Every command here builds in the dev profile, so they share what they build.
+# Every command here but `bench` builds in the dev profile, so they share what they build.
 
 .DEFAULT_GOAL := help
 # `cargo` runs its own jobs, and two of them would wait for each other's lock.
@@ -35,6 +35,10 @@ test: bootstrap ## all tests, on a PostgreSQL, SQS and KMS of their own
 .PHONY: soak
 soak: bootstrap ## all tests in full doses: 20,000 cases a property, long fault injection
 	@PII_VAULT_SOAK=1 PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked
+
+.PHONY: bench
+bench: bootstrap ## what rotating keys costs, beside floors of the same run; for one: BENCH='--rows 1000000 --days 10'
+	@$(CARGO) bench --locked --bench rotation -- $(BENCH)
 
 .PHONY: lint
 lint: lint-format lint-clippy lint-doc ## formatting, clippy and rustdoc, warnings denied
