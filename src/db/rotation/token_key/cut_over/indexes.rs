@@ -63,7 +63,8 @@ pub async fn give_turn(conn: &mut Connection) -> Result<(), DbError> {
 /// [`DbError`].
 pub async fn turn_holders(conn: &mut Connection) -> Result<Vec<Holder>, DbError> {
     sql_query(
-        "SELECT l.pid, coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
+        "SELECT l.pid, NULL::text AS prepared, \
+             coalesce(a.usename, '?') || coalesce(', ' || nullif(a.application_name, ''), '') AS who, \
              'the turn to build indexes' AS what, NULL::bigint AS seconds, l.virtualtransaction AS transaction \
          FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid \
          WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
