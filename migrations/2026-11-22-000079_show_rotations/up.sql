@@ -140,6 +140,9 @@ BEGIN
         RAISE 'a sample is undone' USING ERRCODE = 'PV001';
     EXCEPTION WHEN SQLSTATE 'PV001' THEN
         NULL;
+    WHEN integrity_constraint_violation THEN
+        -- Its own words hold the row.
+        RAISE 'a row is not as it must be' USING ERRCODE = 'check_violation';
     END;
 END
 $$;
