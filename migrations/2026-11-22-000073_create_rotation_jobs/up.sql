@@ -32,7 +32,7 @@ CREATE TABLE pii_vault.rotation_jobs (
     armed_at_lsn pg_lsn,
     armed_by xid8,
     actor text NOT NULL DEFAULT session_user,
-    reason text NOT NULL CHECK (char_length(reason) BETWEEN 1 AND 1000 AND btrim(reason) <> ''),
+    reason text NOT NULL CHECK (char_length(reason) BETWEEN 1 AND 1000 AND reason ~ '[^[:space:]]'),
     old_keys uuid[] NOT NULL DEFAULT '{}',
     new_key uuid,
     old_slot pii_vault.token_slot,
@@ -77,6 +77,9 @@ COMMENT ON COLUMN pii_vault.rotation_jobs.cursor_day IS
 COMMENT ON COLUMN pii_vault.rotation_jobs.pass IS 'What a runner that died had in hand is found by the next pass';
 COMMENT ON COLUMN pii_vault.rotation_jobs.total IS 'Keys or rows when it was recorded';
 COMMENT ON COLUMN pii_vault.rotation_jobs.changed IS 'Keys or rows that were changed';
+
+CREATE TABLE pii_vault.rotation_scans (job uuid PRIMARY KEY REFERENCES pii_vault.rotation_jobs);
+COMMENT ON TABLE pii_vault.rotation_scans IS 'Who looks for what is left of a job has its row locked: one at a time';
 
 CREATE TABLE pii_vault.rotation_failures (
     job uuid NOT NULL REFERENCES pii_vault.rotation_jobs,

@@ -44,6 +44,7 @@ BEGIN
         job, new_job.kind, new_job.purpose, seq, at, new_job.reason, coalesce(new_job.old_keys, '{}'), new_job.new_key,
         new_job.old_slot, new_job.target_kms_key, new_job.wrapped_before, new_job.total
     );
+    INSERT INTO pii_vault.rotation_scans (job) VALUES (job);
     RETURN job;
 END
 $$;
@@ -280,12 +281,11 @@ BEGIN
         PERFORM pii_vault.require_token_key(own.id);
         RETURN NULL;
     END IF;
-    -- One scan at a time, whatever the number of workers. It keeps nobody from writing to this table.
-    BEGIN
-        LOCK TABLE pii_vault.rotation_runners IN SHARE UPDATE EXCLUSIVE MODE NOWAIT;
-    EXCEPTION WHEN lock_not_available THEN
+    -- One scan of a job at a time, whatever the number of workers.
+    PERFORM FROM pii_vault.rotation_scans AS s WHERE s.job = own.id FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
         RETURN NULL;
-    END;
+    END IF;
     EXECUTE format(
         'SELECT EXISTS (SELECT FROM %s AS e WHERE %s AND NOT EXISTS (
              SELECT FROM pii_vault.rotation_failures AS f
@@ -416,6 +416,11 @@ BEGIN
         AS f (day, id, key_id, why)
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS noted = ROW_COUNT;
+    IF own.kind = 'kek' AND own.old_keys <> '{}'
+        AND own.changed + settle_rotation.changed > cardinality(own.old_keys)
+    THEN
+        RAISE 'this is no outcome of a page' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     UPDATE pii_vault.rotation_jobs AS j
     SET changed = j.changed + settle_rotation.changed, failed = j.failed + noted, worked_at = clock_timestamp()
     WHERE j.id = own.id;
@@ -452,7 +457,7 @@ AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.own_rotation(abandon_rotation.job, true);
 BEGIN
-    IF NOT (char_length(abandon_rotation.reason) BETWEEN 1 AND 1000 AND btrim(abandon_rotation.reason) <> '') THEN
+    IF NOT (char_length(abandon_rotation.reason) BETWEEN 1 AND 1000 AND abandon_rotation.reason ~ '[^[:space:]]') THEN
         RAISE 'a reason has 1 to 1,000 characters' USING ERRCODE = 'invalid_parameter_value';
     ELSIF own.kind = 'token-key' THEN
         RAISE 'a rotation of the token key is rolled back' USING ERRCODE = 'object_not_in_prerequisite_state';

@@ -121,9 +121,10 @@ BEGIN
     IF chooses THEN
         EXECUTE format(
             'SELECT array_agg(k.id ORDER BY k.id) FROM %s AS k
-             WHERE k.state <> ''retired'' AND (k.id = ANY ($1) OR k.wrapped_at < clock_timestamp() - $2)',
+             WHERE k.state <> ''retired'' AND (k.kms_key <> $4 OR k.wrapped_at < $3)
+                 AND (k.id = ANY ($1) OR k.wrapped_at < $3 - $2)',
             pii_vault.key_table(choose_rewrap.purpose)
-        ) INTO new_job.old_keys USING choose_rewrap.keys, choose_rewrap.max_age;
+        ) INTO new_job.old_keys USING choose_rewrap.keys, choose_rewrap.max_age, new_job.wrapped_before, target;
         IF new_job.old_keys IS NULL THEN
             new_job.total := 0;
             RETURN new_job;
@@ -174,7 +175,9 @@ BEGIN
     SELECT j.* INTO unfinished FROM pii_vault.rotation_jobs AS j
     WHERE j.kind = 'kek' AND j.purpose = record_rewrap.purpose AND j.ended_at IS NULL;
     IF unfinished.id IS NOT NULL THEN
-        IF unfinished.target_kms_key = target AND unfinished.old_keys = coalesce(new_job.old_keys, '{}')
+        IF unfinished.target_kms_key = target
+            -- Where nothing is chosen now, that is not the choice of all.
+            AND chooses = (unfinished.old_keys <> '{}') AND unfinished.old_keys = coalesce(new_job.old_keys, '{}')
             AND (unfinished.wrapped_before IS NOT NULL OR NOT newest)
         THEN
             RETURN unfinished.id;
@@ -194,6 +197,8 @@ BEGIN
         SELECT 'data'::pii_vault.key_purpose AS purpose FROM pii_vault.data_keys WHERE kms_key = target AND state <> 'retired'
         UNION ALL SELECT 'token' FROM pii_vault.token_keys WHERE kms_key = target AND state <> 'retired'
         UNION ALL SELECT 'dead-letter' FROM pii_vault.dead_letter_keys WHERE kms_key = target AND state <> 'retired'
+        UNION ALL SELECT j.purpose FROM pii_vault.rotation_jobs AS j
+        WHERE j.kind = 'kek' AND j.target_kms_key = target AND j.ended_at IS NULL
     ) AS k;
     IF is_another_s THEN
         RAISE 'the KMS key wraps keys of another purpose'
@@ -294,11 +299,12 @@ BEGIN
         'SELECT FROM %s AS k WHERE k.id = ANY ($1) ORDER BY k.id FOR NO KEY UPDATE', pii_vault.key_table(own.purpose)
     ) USING ids;
     EXECUTE format(
-        'UPDATE %s AS k SET wrapped_key = n.new_wrapped, kms_key = $4, wrapped_at = clock_timestamp()
+        'UPDATE %s AS k SET wrapped_key = n.new_wrapped, kms_key = $4, wrapped_at = greatest(clock_timestamp(), $5)
          FROM unnest($1, $2, $3) AS n (id, old_wrapped, new_wrapped)
-         WHERE k.id = n.id AND k.wrapped_key::bytea = n.old_wrapped AND k.state <> ''retired''',
+         WHERE k.id = n.id AND k.wrapped_key::bytea = n.old_wrapped AND k.state <> ''retired''
+             AND (k.kms_key <> $4 OR k.wrapped_at < $5)',
         pii_vault.key_table(own.purpose)
-    ) USING ids, old_wrapped, new_wrapped, own.target_kms_key;
+    ) USING ids, old_wrapped, new_wrapped, own.target_kms_key, own.wrapped_before;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -327,7 +333,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    IF btrim(reason) = '' OR char_length(reason) > 1000 THEN
+    IF (char_length(reason) BETWEEN 1 AND 1000 AND reason ~ '[^[:space:]]') IS NOT TRUE THEN
         RAISE 'a reason has 1 to 1000 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- A key that is being stored is there, or its transaction has not come to the table yet and will meet the refusal.
@@ -339,6 +345,8 @@ BEGIN
         outcome := 'busy';
         RETURN;
     END;
+    -- Before it is looked for jobs: who records one has the log.
+    at := pii_vault.audit_lock();
     EXECUTE format(
         'SELECT count(*) FILTER (WHERE k.state <> ''retired''), count(*) > 0 FROM %s AS k WHERE k.kms_key = $1',
         pii_vault.key_table(retire_kms_key.purpose)
@@ -362,7 +370,6 @@ BEGIN
     IF outcome <> 'retired' THEN
         RETURN;
     END IF;
-    at := pii_vault.audit_lock();
     seq := pii_vault.audit_append(
         at, pii_vault.audit_origin(), 'key_rotation', job, NULL, NULL, retire_kms_key.reason, NULL,
         json_build_object(

@@ -132,6 +132,9 @@ BEGIN
         RETURN;
     END IF;
     own := pii_vault.working_rotation(fetch_reseal.job, 'data-key');
+    IF own.ended_at IS NOT NULL THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT e.create_date, e.event_id, e.user_id::text, e.ip_ciphertext, e.device_id_ciphertext,
         e.data_key_id, k.wrapped_key::bytea, k.kms_key, k.commitment::bytea, k.max_step
@@ -175,7 +178,7 @@ BEGIN
     END IF;
     stored := 0;
     hold := pii_vault.hold_keys(ARRAY[store_reseal.new_key], '{}', '{}');
-    IF hold <> 'held' THEN
+    IF hold <> 'held' OR own.ended_at IS NOT NULL THEN
         RETURN;
     END IF;
     -- Locked in the order of the primary key, as everybody does who changes rows: two that meet do not deadlock.
@@ -215,7 +218,9 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE 'this needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    IF (char_length(retire_data_keys.reason) BETWEEN 1 AND 1000 AND btrim(retire_data_keys.reason) <> '') IS NOT TRUE THEN
+    IF (char_length(retire_data_keys.reason) BETWEEN 1 AND 1000 AND retire_data_keys.reason ~ '[^[:space:]]')
+        IS NOT TRUE
+    THEN
         RAISE 'a reason has 1 to 1,000 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF asked IS NULL THEN
@@ -358,11 +363,15 @@ SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
     handout constant uuid := gen_random_uuid();
-    entry constant bigint := pii_vault.note_rotation(
+    entry bigint;
+BEGIN
+    PERFORM pii_vault.audit_lock();
+    -- What has become of it since it was read: entries of a job tell its counts in order.
+    SELECT j.* INTO own FROM pii_vault.rotation_jobs AS j WHERE j.id = own.id;
+    entry := pii_vault.note_rotation(
         own, record_handout.kind::text, record_handout.reason,
         record_handout.details || jsonb_build_object('handout', handout)
     );
-BEGIN
     INSERT INTO pii_vault.rotation_handouts (id, kind, job, seq, recorded_at, days, ids)
     SELECT handout, record_handout.kind, own.id, l.seq, l.at, record_handout.days, record_handout.ids
     FROM pii_vault.audit_log AS l WHERE l.seq = entry;

@@ -445,7 +445,7 @@ DECLARE
     device_ids bigint;
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
-    IF NOT (char_length(record_token_map.reason) BETWEEN 1 AND 1000 AND btrim(record_token_map.reason) <> '') THEN
+    IF NOT (char_length(record_token_map.reason) BETWEEN 1 AND 1000 AND record_token_map.reason ~ '[^[:space:]]') THEN
         RAISE 'a reason has 1 to 1,000 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     -- Before the log is locked.

@@ -33,8 +33,8 @@ async fn makes_a_vault_without_a_superuser_and_changes_nothing_the_second_time()
         tables,
         "__diesel_schema_migrations access_decisions access_policy access_requests access_revocations audit_head \
          audit_log audit_turn checkpoints data_keys dead_letter_keys dead_letters login_events receipt_rows receipts redrive_jobs \
-         redrive_rows retired_kms_keys rotation_failures rotation_handouts rotation_jobs rotation_runners set_aside_events \
-         token_keys vault"
+         redrive_rows retired_kms_keys rotation_failures rotation_handouts rotation_jobs rotation_runners rotation_scans \
+         set_aside_events token_keys vault"
     );
     assert_eq!(world.count("pii_vault.vault").await, 1);
     assert_eq!(world.count("pii_vault.token_keys WHERE state = 'active' AND slot = 'a'").await, 1);

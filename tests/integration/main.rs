@@ -71,6 +71,7 @@ mod key_rotation_kek;
 mod key_rotation_memory;
 mod key_rotation_pace;
 mod key_rotation_plan;
+mod key_rotation_raced;
 mod key_rotation_status;
 mod key_rotation_token_key;
 mod key_rotation_token_key_amid;

@@ -189,6 +189,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("table rotation_handouts", &["auditor SELECT"]),
     ("table rotation_jobs", &["auditor SELECT", "reseal SELECT", "rewrap SELECT"]),
     ("table rotation_runners", &["auditor SELECT", "reseal SELECT", "rewrap SELECT"]),
+    ("table rotation_scans", &[]),
     ("table set_aside_events", &["auditor SELECT (create_date, event_id, job, set_aside_at)"]),
     ("table token_keys", &["ingest SELECT", "redrive SELECT", "reseal SELECT"]),
     ("table vault", &["auditor SELECT", "ingest SELECT", "redrive SELECT", "reseal SELECT", "rewrap SELECT"]),
