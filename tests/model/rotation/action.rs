@@ -23,6 +23,9 @@ pub(crate) enum Action {
     Update(usize),
     CommitPage(usize),
     RunnerCrash(usize),
+    /// `require_token_key`, at the end of a pass: in one step, for the lock on the table of the keys keeps out whoever
+    /// could come between.
+    RequireKey,
     /// A count finds nothing left: the job is done.
     TellDone,
     TellResealed(usize),

@@ -46,7 +46,7 @@ impl Rotation {
         match change {
             Change::Announce => {
                 let waits = |key| state.token_keys[key] == KeyState::Active && self.token_is_held(state, key);
-                (0..self.token_keys).any(waits) && !self.has(Flaw::AnnouncedWithoutLock)
+                (0..self.token_keys).any(waits)
             }
             Change::CutOver | Change::Rollback => {
                 self.token_is_held(state, state.from) || self.token_is_held(state, state.to)
@@ -86,6 +86,7 @@ impl Rotation {
                 state.token_keys[state.to] = KeyState::Pending;
                 state.slots[state.to] = 1 - state.view;
                 state.job = Job::Filling;
+                state.optional = true;
             }
             // The view, `vault.active_slot` and the keys.
             Change::CutOver => {
@@ -102,6 +103,7 @@ impl Rotation {
             Change::TakeOut => {
                 state.token_keys[state.hidden_token()] = KeyState::DecryptOnly;
                 state.job = Job::Emptying;
+                state.optional = false;
             }
             Change::RetireToken(key) => state.token_keys[key] = KeyState::Retired,
             Change::TakeOutData(key) => state.data_keys[key] = KeyState::DecryptOnly,

@@ -2,15 +2,18 @@
 
 use super::flaw::Flaw;
 use super::protocol::Rotation;
-use super::state::{Batch, Check, Event, KeyState, Page, Row, Runner, Snapshot, State, TOKEN_KEYS, Work};
+use super::state::{Batch, Check, Event, KeyState, Page, Row, Runner, Snapshot, State, TOKEN_KEYS, TokenKeys, Work};
 
 impl Rotation {
     /// `hold_keys`: 'held', or why not.
     pub(crate) fn judge_keys(&self, state: &mut State, number: usize) {
         let process = state.processes[number];
         let Batch::Locked(locked) = process.batch else { return };
-        let wanted = if self.has(Flaw::HoldInOneStatement) { locked } else { state.tokens_in_use() };
-        if wanted == process.tokens && state.data_keys[process.data_key] == KeyState::Active {
+        let seen = |keys: TokenKeys| if self.has(Flaw::HoldInOneStatement) { both(keys, locked) } else { keys };
+        let (in_use, required) = (seen(state.tokens_in_use()), seen(state.tokens_required()));
+        let has_right_keys =
+            both(required, process.tokens) == required && both(in_use, process.tokens) == process.tokens;
+        if has_right_keys && state.data_keys[process.data_key] == KeyState::Active {
             state.processes[number].batch = Batch::Held(locked);
         } else {
             state.learn(number);
@@ -75,7 +78,7 @@ impl Rotation {
         }
     }
 
-    /// Somebody holds the row of the token key FOR SHARE.
+    /// Somebody holds the row of the token key: FOR KEY SHARE, and a runner FOR SHARE.
     pub(crate) fn token_is_held(&self, state: &State, key: usize) -> bool {
         let by_process = state.processes.iter().any(|process| match process.batch {
             Batch::Locked(held) | Batch::Held(held) | Batch::Inserted(held, _) => held[key],
@@ -88,7 +91,13 @@ impl Rotation {
         by_process && !self.has(Flaw::HoldTakesNoLock) || by_runner && !self.has(Flaw::StoredWithoutHold)
     }
 
-    /// Somebody holds the row of the data key FOR SHARE.
+    /// Somebody holds a token key, or changes one: who wants the table of them waits.
+    pub(crate) fn tokens_are_locked(&self, state: &State) -> bool {
+        let held = |key| self.token_is_held(state, key) && !self.has(Flaw::RequiredWithoutLock);
+        (0..TOKEN_KEYS).any(|key| held(key) || state.token_is_changing(key))
+    }
+
+    /// Somebody holds the row of the data key FOR KEY SHARE.
     pub(crate) fn data_is_held(&self, state: &State, key: usize) -> bool {
         let by_process = state
             .processes
@@ -162,7 +171,7 @@ impl State {
         }
     }
 
-    /// `hold_keys` of a runner: in one step, and without the other statements of the transaction if it is refused.
+    /// What keeps the keys of a runner: in one step, and without the other statements of the transaction if it is refused.
     pub(crate) fn hold(&mut self, number: usize) {
         if let Runner::Fetched(page) = self.runners[number] {
             let held = match page.work {
@@ -204,4 +213,9 @@ impl State {
             }
         }
     }
+}
+
+/// The keys that are in both.
+fn both(some: TokenKeys, others: TokenKeys) -> TokenKeys {
+    std::array::from_fn(|key| some[key] && others[key])
 }

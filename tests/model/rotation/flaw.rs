@@ -3,13 +3,15 @@
 /// One step done wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Flaw {
-    /// `hold_keys` compares what its first statement locked: that waited, and does not see a key inserted meanwhile.
-    /// So would two statements at REPEATABLE READ.
+    /// `hold_keys` compares what its first statement locked: that waited, and does not see a key inserted meanwhile,
+    /// whether it is required by now or not. So would two statements at REPEATABLE READ.
     HoldInOneStatement,
     /// `hold_keys` looks, and locks nothing.
     HoldTakesNoLock,
-    /// `run` inserts the pending key and does not wait for batches that lack it.
-    AnnouncedWithoutLock,
+    /// The pending key is required, and batches that were let through without it are not waited for.
+    RequiredWithoutLock,
+    /// A scan tells the back-fill done while a batch may still go without the pending key.
+    DoneWithoutRequire,
     /// The back-fill is told done when the last page is taken, not when no row is found unfilled.
     DoneWithoutCount,
     /// The CHECK is made while rows are unfilled.

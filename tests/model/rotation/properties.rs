@@ -3,7 +3,9 @@
 use stateright::Property;
 
 use super::protocol::Rotation;
-use super::state::{Administrator, Batch, Change, Check, Job, KeyState, Page, Row, Runner, Snapshot, State, Work};
+use super::state::{
+    Administrator, Batch, Change, Check, Job, KeyState, Page, Process, Row, Runner, Snapshot, State, Work,
+};
 
 pub(crate) const VIEW: &str = "a statement sees each event under the active token key";
 pub(crate) const OLD_SNAPSHOT: &str = "a statement of an old snapshot sees all events under one token key";
@@ -30,11 +32,19 @@ pub(crate) fn all() -> Vec<Rule> {
             let reading = state.processes.iter().any(|process| matches!(process.batch, Batch::Reading(_)));
             reading && state.administrator == Administrator::Locked(Change::Announce)
         }),
-        Rule::sometimes("the first statement of hold_keys missed the pending key", |_, state| {
+        Rule::sometimes("the first statement of hold_keys missed a key that is required by now", |_, state| {
             state.processes.iter().any(|process| match process.batch {
-                Batch::Locked(locked) => locked == process.tokens && locked != state.tokens_in_use(),
+                Batch::Locked(locked) => !state.optional && locked == process.tokens && locked != state.tokens_in_use(),
                 _ => false,
             })
+        }),
+        Rule::sometimes("a batch goes without the pending key, while its rows are filled", |_, state| {
+            let lacks = |process: &Process| matches!(process.batch, Batch::Inserted(..)) && !process.tokens[state.to];
+            state.job == Job::Filling && state.optional && state.processes.iter().any(lacks)
+        }),
+        Rule::sometimes("a batch that lacks a key is refused once it is required", |_, state| {
+            let lacks = |process: &Process| matches!(process.batch, Batch::Locked(_)) && !process.tokens[state.to];
+            state.job == Job::Filling && !state.optional && state.processes.iter().any(lacks)
         }),
         Rule::sometimes("a batch fills both slots", |_, state| inserts(state) && state.job == Job::Filling),
         Rule::sometimes("a batch goes on under a CHECK", |_, state| inserts(state) && state.check == Check::NotValid),

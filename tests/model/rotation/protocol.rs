@@ -155,12 +155,18 @@ impl Rotation {
     fn job_actions(&self, state: &State, actions: &mut Vec<Action>) {
         let (to, hidden) = (state.to, state.hidden_token());
         let done = match state.job {
-            Job::Filling => self.has(Flaw::DoneWithoutCount) || state.rows().all(|row| state.is_filled(row, to)),
+            Job::Filling => {
+                let required = !state.optional || self.has(Flaw::DoneWithoutRequire);
+                required && (self.has(Flaw::DoneWithoutCount) || state.rows().all(|row| state.is_filled(row, to)))
+            }
             Job::Emptying => !state.rows().any(|row| state.is_under(row, hidden)),
             Job::No | Job::Filled | Job::Emptied => false,
         };
         if done {
             actions.push(Action::TellDone);
+        }
+        if state.job == Job::Filling && state.optional && !self.tokens_are_locked(state) {
+            actions.push(Action::RequireKey);
         }
         for key in 0..self.data_keys {
             let left = || state.rows().any(|row| row.data_key == key);
@@ -214,6 +220,7 @@ impl Model for Rotation {
             Action::Update(runner) => self.update(&mut next, runner),
             Action::CommitPage(runner) => self.commit_page(&mut next, runner),
             Action::RunnerCrash(runner) => next.runners[runner] = Runner::Idle,
+            Action::RequireKey => next.optional = false,
             Action::TellDone => next.job = if state.job == Job::Filling { Job::Filled } else { Job::Emptied },
             Action::TellResealed(key) => next.resealed[key] = true,
             Action::Count(change) => next.administrator = Administrator::Counted(change),

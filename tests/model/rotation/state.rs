@@ -47,7 +47,7 @@ pub(crate) enum Batch {
     Idle,
     /// The first statement of `hold_keys` has its snapshot, and with it these pending and active keys.
     Reading(TokenKeys),
-    /// That statement returned: these are locked, FOR SHARE.
+    /// That statement returned: these are locked, FOR KEY SHARE.
     Locked(TokenKeys),
     /// `hold_keys` returned 'held'. The data key is locked as well.
     Held(TokenKeys),
@@ -92,7 +92,7 @@ pub(crate) enum Runner {
     #[default]
     Idle,
     Fetched(Page),
-    /// In the transaction of `store`, behind `hold_keys`: a new data key, or both token keys, FOR SHARE.
+    /// In the transaction of `store`, behind what keeps its keys: a new data key, or the token keys.
     Held(Page),
     /// The row is updated, locked, and not committed.
     Updated(Page),
@@ -168,6 +168,8 @@ pub(crate) struct State {
     /// Of that job: the old token key, and the new one.
     pub(crate) from: usize,
     pub(crate) to: usize,
+    /// Of the new token key, while it is pending: a batch may go without it.
+    pub(crate) optional: bool,
     /// Which data keys a job said to be done with.
     pub(crate) resealed: [bool; DATA_KEYS],
 
@@ -183,9 +185,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Those that are pending or active: what `hold_keys` asks for.
+    /// Those that are pending or active: a batch may have these.
     pub(crate) fn tokens_in_use(&self) -> TokenKeys {
         self.token_keys.map(|state| matches!(state, KeyState::Pending | KeyState::Active))
+    }
+
+    /// Without which `hold_keys` lets no batch through.
+    pub(crate) fn tokens_required(&self) -> TokenKeys {
+        let mut required = self.tokens_in_use();
+        required[self.to] &= !(self.optional && self.token_keys[self.to] == KeyState::Pending);
+        required
     }
 
     /// The token key that is in use and not shown, or was until it was taken out.
