@@ -431,6 +431,21 @@ $$;
 COMMENT ON FUNCTION pii_vault.settle_rotation IS
     'The fourth, in one transaction with the changes: how many rows or keys were changed, and which are passed over and why';
 
+-- Every few seconds: who waits for KMS, or for the scan that ends a pass, neither claims nor settles, and is there all the same.
+CREATE FUNCTION pii_vault.see_runner(job uuid, runner uuid) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+DECLARE
+    own constant pii_vault.rotation_jobs := pii_vault.own_rotation(see_runner.job, false);
+BEGIN
+    -- One that has gone stays away.
+    UPDATE pii_vault.rotation_runners AS r SET seen_at = clock_timestamp()
+    WHERE r.job = own.id AND r.runner = see_runner.runner;
+END
+$$;
+COMMENT ON FUNCTION pii_vault.see_runner IS 'A runner is still there, whether it works or waits';
+
 -- By an operator; runners stop before their next page.
 CREATE FUNCTION pii_vault.pause_rotation(job uuid, reason text) RETURNS void
 LANGUAGE plpgsql STRICT SECURITY DEFINER
@@ -475,7 +490,8 @@ $$;
 COMMENT ON FUNCTION pii_vault.abandon_rotation IS
     'Gives up a rotation of wrapped keys or of data keys; false: it had ended before. All runners of it end';
 
--- A runner that is told to stop; the last one pauses the job.
+-- A runner that is told to stop; the last one pauses the job. A runner that was killed less than a minute ago passes for one
+-- that works on: then nobody pauses the job, as where the last one is killed. It goes on with whoever runs it again.
 CREATE FUNCTION pii_vault.leave_rotation(job uuid, runner uuid) RETURNS void
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
@@ -498,10 +514,11 @@ COMMENT ON FUNCTION pii_vault.leave_rotation IS 'A runner goes; the job pauses w
 REVOKE EXECUTE ON FUNCTION
     pii_vault.rotation_role, pii_vault.key_list_hash, pii_vault.begin_rotation, pii_vault.note_rotation, pii_vault.own_rotation,
     pii_vault.rotation_refusal, pii_vault.working_rotation, pii_vault.arm_rotation, pii_vault.rotation_source,
-    pii_vault.rotation_page, pii_vault.pass_is_over, pii_vault.rotation_is_left, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
-    pii_vault.abandon_rotation, pii_vault.leave_rotation
+    pii_vault.rotation_page, pii_vault.pass_is_over, pii_vault.rotation_is_left, pii_vault.claim_rotation,
+    pii_vault.settle_rotation, pii_vault.see_runner, pii_vault.pause_rotation, pii_vault.abandon_rotation,
+    pii_vault.leave_rotation
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.pause_rotation,
-    pii_vault.abandon_rotation, pii_vault.leave_rotation
+    pii_vault.arm_rotation, pii_vault.claim_rotation, pii_vault.settle_rotation, pii_vault.see_runner,
+    pii_vault.pause_rotation, pii_vault.abandon_rotation, pii_vault.leave_rotation
     TO pii_vault_rewrap, pii_vault_reseal;

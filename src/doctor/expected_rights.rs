@@ -74,6 +74,8 @@ pub(super) const EXPECTED: &[&str] = &[
     "EXECUTE on select_redrive() to pii_vault_redrive",
     "EXECUTE on settle_lookup() to pii_vault_lookup",
     "EXECUTE on settle_redrive() to pii_vault_redrive",
+    "EXECUTE on see_runner() to pii_vault_reseal",
+    "EXECUTE on see_runner() to pii_vault_rewrap",
     "EXECUTE on settle_rotation() to pii_vault_reseal",
     "EXECUTE on settle_rotation() to pii_vault_rewrap",
     "EXECUTE on settle_unmask() to pii_vault_unmask",

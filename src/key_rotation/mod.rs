@@ -21,6 +21,7 @@ mod pace;
 mod plan;
 mod proof;
 mod runner;
+mod seen;
 pub mod token_key;
 
 pub use error::RotationError;

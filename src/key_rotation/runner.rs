@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::error::RotationError;
 use super::pace::Pace;
+use super::seen::keep_seen;
 use crate::db::rotation::{self, Counts, Range};
 use crate::db::{DbError, Pool};
 use crate::domain::RotationStep;
@@ -94,6 +95,7 @@ pub async fn run<W: Worker>(
         Err(error) if stop.is_cancelled() && error.may_pass() => return Ok((Ending::Stopped, Counts::default())),
         armed => armed?,
     }
+    let seen = keep_seen(hands.clone());
     let run = Arc::new(Run {
         hands: hands.clone(),
         worker,
@@ -127,6 +129,7 @@ pub async fn run<W: Worker>(
     {
         *last = now;
     }
+    drop(seen);
     // What is left of a runner that cannot say so is not seen any more, and that is all.
     let left: Result<(), DbError> = async { rotation::leave(&mut *pool.get().await?, job, hands.runner).await }.await;
     if let Err(error) = left {

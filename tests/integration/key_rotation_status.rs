@@ -86,6 +86,8 @@ async fn a_rotation_is_shown_with_how_far_and_how_fast_it_is() {
     ] {
         assert_eq!(begun[name], expected, "{name}: {begun:#}");
     }
+    let human = status(&world, Who::Reseal, &[]).done().stdout;
+    assert!(human.contains("  step      work, but nobody works on it: no runner was seen for a minute\n"), "{human}");
     // Four are changed and two passed over.
     reseal.execute("SELECT pii_vault.arm_rotation($1, $2)", &[&job, &runner]).await.unwrap();
     let sql = "SELECT pii_vault.settle_rotation($1, $2, 4, '{2026-01-01,2026-01-02}', ARRAY[$3, $4]::uuid[],
@@ -99,6 +101,7 @@ async fn a_rotation_is_shown_with_how_far_and_how_fast_it_is() {
     assert!(at_work["next"].is_null(), "{at_work:#}");
     let human = status(&world, Who::Rewrap, &[]).done().stdout;
     assert!(human.contains("  progress  60.0 %: 4 of 10 rows changed, 2 passed over\n"), "{human}");
+    assert!(human.contains("  step      work\n"), "{human}");
     assert!(human.contains("/s, ") && human.contains("  runners   1; last worked on "), "{human}");
 
     reseal.execute("SELECT pii_vault.pause_rotation($1, 'at night')", &[&job]).await.unwrap();

@@ -135,6 +135,20 @@ pub async fn settle(
     Ok(())
 }
 
+/// Says that a runner is still there, whether it works or waits.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn see(conn: &mut Connection, job: Uuid, runner: Uuid) -> Result<(), DbError> {
+    sql_query("SELECT pii_vault.see_runner($1, $2)")
+        .bind::<SqlUuid, _>(job)
+        .bind::<SqlUuid, _>(runner)
+        .execute(conn)
+        .await
+        .map_err(DbError::during("telling that a runner is there"))?;
+    Ok(())
+}
+
 /// How far a job is now.
 ///
 /// # Errors

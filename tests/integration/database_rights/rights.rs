@@ -120,6 +120,7 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function set_policy", &[]),
     ("function settle_lookup", &["lookup EXECUTE"]),
     ("function settle_redrive", &["redrive EXECUTE"]),
+    ("function see_runner", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function settle_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function settle_unmask", &["unmask EXECUTE"]),
     ("function show_slot", &[]),

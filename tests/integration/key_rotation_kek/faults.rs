@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::scene::{Door, Mood};
-use crate::support::World;
+use crate::support::{Who, World};
 
 const KEYS: i64 = 40;
 
@@ -50,6 +50,33 @@ async fn a_kms_key_of_either_side_that_is_disabled_is_waited_for_until_it_is_ena
     assert_eq!((&ended["changed"], &ended["failed"]), (&json!(KEYS), &json!(0)));
     assert_eq!(world.only_kms_key("data_keys").await, new);
     assert!(door.calls() as i64 > KEYS + 1, "KMS was asked again");
+}
+
+/// So that a peer that is stopped meanwhile does not pause the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_kms_is_seen() {
+    let world = World::vault().await;
+    world.add_data_keys(KEYS as i32).await;
+    let (new, door) = (world.another_kms_key().await, Door::before_kms(&world, Mood::Usual).await);
+    let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--rate", "40", "--batch", "5"];
+    let run = world.kek_through(&door.url, &[&args[..], &["--patience", "60s"]].concat());
+    world.wait_for_changed(5).await;
+    door.mood.send_replace(Mood::Away);
+    door.turned_away(4).await;
+    let seen = async || world.count("pii_vault.rotation_runners WHERE seen_at > now() - interval '1 minute'").await;
+    let old = "UPDATE pii_vault.rotation_runners SET seen_at = now() - interval '2 minutes'";
+    world.sql.execute(old, &[]).await.unwrap();
+    assert_eq!(seen().await, 0);
+    let since = std::time::Instant::now();
+    while seen().await == 0 {
+        assert!(since.elapsed().as_secs() < 30, "nobody sees it");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let peer = "SELECT pii_vault.leave_rotation(j.id, gen_random_uuid()) FROM pii_vault.rotation_jobs AS j";
+    world.connect(Who::Rewrap).await.execute(peer, &[]).await.unwrap();
+    assert_eq!(world.count("pii_vault.rotation_jobs WHERE paused").await, 0);
+    door.mood.send_replace(Mood::Usual);
+    assert_eq!(run.finish().done().json()["changed"], KEYS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,8 +26,9 @@ Keys by purpose, state and KMS key: how many, how old, and how many rows and val
 Rows are counted, not estimated: all events and dead letters are read once, about a second for each
 million on a small server; --no-rows leaves that out. Rows set aside did not open, and are among the
 events no more: `data-key set-aside` took them out. Then the rotations that are not done, and the
-last ones that are. The rate is the average of the time in which a rotation was not paused, and what
-is left at that rate.
+last ones that are. A runner counts for a minute after it was last seen, at work or waiting; one that
+is killed pauses nothing. The rate is the average of the time in which a rotation was not paused, and
+what is left at that rate.
 
 pending       made for a rotation: used beside the active key, not shown to analysts yet
 active        in use

@@ -44,6 +44,8 @@ pub(super) struct Shown {
     next: Option<String>,
     #[serde(skip)]
     things: &'static str,
+    #[serde(skip)]
+    is_work: bool,
 }
 
 impl Shown {
@@ -87,6 +89,7 @@ impl Shown {
             target_kms_key: job.target_kms_key,
             next,
             things: if job.kind == RotationKind::Kek { "keys" } else { "rows" },
+            is_work: job.step.is_work(),
         }
     }
 
@@ -103,6 +106,11 @@ impl Shown {
             Escaped(&self.began_by),
             self.job
         )
+    }
+
+    /// Its runners were killed, or none has begun: nobody paused it.
+    fn is_left_alone(&self) -> bool {
+        self.is_work && !self.paused && self.runners == 0
     }
 
     fn counts(&self) -> String {
@@ -127,6 +135,9 @@ impl fmt::Display for Shown {
                 writeln!(f, "  step      {step}, paused since {at} by {}{}", Escaped(by), Escaped(&why))?;
             }
             (None, true) => writeln!(f, "  step      {step}, paused")?,
+            (None, false) if self.is_left_alone() => {
+                writeln!(f, "  step      {step}, but nobody works on it: no runner was seen for a minute")?;
+            }
             (None, false) => writeln!(f, "  step      {step}")?,
         }
         writeln!(f, "  progress  {percent:.1} %: {}", self.counts())?;
