@@ -58,8 +58,8 @@ async fn who_waits_for_kms_is_seen() {
     let world = World::vault().await;
     world.add_data_keys(KEYS as i32).await;
     let (new, door) = (world.another_kms_key().await, Door::before_kms(&world, Mood::Usual).await);
-    let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--rate", "40", "--batch", "5"];
-    let run = world.kek_through(&door.url, &[&args[..], &["--patience", "60s"]].concat());
+    let args = ["run", "--purpose", "data", "--to", &new, "--reason", "x", "--batch", "5", "--workers", "1"];
+    let run = world.kek_through(&door.url, &[&args[..], &["--rate", "20/s", "--patience", "60s"]].concat());
     world.wait_for_changed(5).await;
     door.mood.send_replace(Mood::Away);
     door.turned_away(4).await;
