@@ -10,7 +10,6 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::error::RotationError;
-use super::event::opener;
 use super::opening::Opening;
 use super::runner::{Hands, Worker};
 use crate::aws::KeyWrapper;
@@ -19,9 +18,9 @@ use crate::db::rotation::{self, Range, SealedEvent, data_key};
 use crate::db::sealing_keys::Seals;
 use crate::db::{DbError, Fault, Pool};
 use crate::domain::{Purpose, RotationKind, VaultId};
-use crate::keyring::{KeyLimits, Openers, SealingKeys, StepKey};
+use crate::keyring::{KeyLimits, Openers, SealingKeys};
 use crate::patience::Patience;
-use open::{Page, by_key, reopen};
+use open::{Page, reseal};
 
 /// Seals the rows of a page anew.
 pub struct Reseal<W> {
@@ -78,7 +77,7 @@ impl<W: KeyWrapper> Reseal<W> {
         // Before anything is opened: where KMS is not to be had, no row passes for broken.
         let new = self.sealing.take(values).await?;
         let vault = self.vault;
-        let reseal = async move |openers: &mut Openers<W>| reseal_under(openers, vault, &new, rows).await;
+        let reseal = async move |openers: &mut Openers<W>| reseal(openers, vault, &new, rows).await;
         self.opening.clone().off_the_runtime(reseal).await
     }
 
@@ -104,22 +103,6 @@ impl<W: KeyWrapper> Reseal<W> {
             }
         }
     }
-}
-
-/// Opens rows and seals them under `new`.
-async fn reseal_under<W: KeyWrapper>(
-    openers: &mut Openers<W>,
-    vault: VaultId,
-    new: &StepKey,
-    rows: Vec<SealedEvent>,
-) -> Result<Page, RotationError> {
-    let mut page = Page::under(new.id);
-    for (key, rows) in by_key(rows) {
-        let mut opener = opener(openers, key.as_ref()).await?;
-        page.extend(rows.iter().map(|row| reopen(vault, &mut opener, new, row)).collect::<Result<_, _>>()?);
-    }
-    page.sort();
-    Ok(page)
 }
 
 impl<W: KeyWrapper> Worker for Reseal<W> {
