@@ -23,6 +23,7 @@ mod proof;
 mod runner;
 mod seen;
 pub mod token_key;
+mod waited;
 
 pub use error::RotationError;
 pub use plan::{SampleError, reseal_time, token_time};

@@ -7,11 +7,12 @@ use uuid::Uuid;
 use super::error::RotationError;
 use super::event::{open_parsed, opener};
 use super::opening::KEYS;
+use super::waited::waited;
 use crate::aws::KeyWrapper;
-use crate::db::Pool;
 use crate::db::rotation::samples::{self, SampledEvent, StoredTokens};
 use crate::db::rotation::{Position, handouts};
 use crate::db::sealing_keys::Seals;
+use crate::db::{Connection, Pool};
 use crate::domain::{KeyId, RotationFailure, VaultId};
 use crate::keyring::{Openers, TokenKeys};
 use crate::patience::Patience;
@@ -56,18 +57,14 @@ pub async fn prove<W: KeyWrapper>(
     most: i32,
     patience: Patience,
 ) -> Result<Proof, RotationError> {
-    let may_pass = RotationError::may_pass;
-    let record = || async { Ok(samples::record(&mut *pool.get().await?, job, most).await?) };
-    let Some(sample) = patience.wait_out(may_pass, || (), record).await? else { return Ok(Proof::default()) };
-    let arm = || async { Ok(handouts::arm(&mut *pool.get().await?, sample).await?) };
-    patience.wait_out(may_pass, || (), arm).await?;
-    let fetch = || async { Ok::<_, RotationError>(samples::fetch(&mut *pool.get().await?, sample).await?) };
-    let mut rows = patience.wait_out(may_pass, || (), fetch).await?;
+    let record = async |conn: &mut Connection| samples::record(conn, job, most).await;
+    let Some(sample) = waited(pool, patience, record).await? else { return Ok(Proof::default()) };
+    waited(pool, patience, async |conn| handouts::arm(conn, sample).await).await?;
+    let mut rows = waited(pool, patience, async |conn| samples::fetch(conn, sample).await).await?;
     rows.sort_unstable_by_key(|row| row.event.key_id);
 
     let wrapper = Arc::new(wrapper);
-    let load = || async { Ok::<_, RotationError>(TokenKeys::load(&mut *pool.get().await?, &*wrapper, vault).await?) };
-    let token_keys = patience.wait_out(may_pass, || (), load).await?;
+    let token_keys = waited(pool, patience, async |conn| TokenKeys::load(conn, &*wrapper, vault).await).await?;
     let is_there = |id: &KeyId| token_keys.slot_a.iter().chain(&token_keys.slot_b).any(|key| key.id == *id);
     if !keys.iter().all(is_there) {
         return Err(RotationError::TokenKeysGone);
@@ -76,7 +73,7 @@ pub async fn prove<W: KeyWrapper>(
     let mut proof = Proof::default();
     for row in &rows {
         let check = || async { look(&mut *openers.lock().await, vault, &token_keys, keys, row).await };
-        match patience.wait_out(may_pass, || (), check).await? {
+        match patience.wait_out(RotationError::may_pass, || (), check).await? {
             Ok(()) => proof.good += 1,
             Err(why) => proof.wrong.push(Wrong { position: row.event.position(), why }),
         }

@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::error::RotationError;
 use super::opening::Opening;
 use super::runner::{Hands, Worker};
+use super::waited::waited;
 use crate::aws::KeyWrapper;
 use crate::db::hold::Hold;
 use crate::db::rotation::{self, Range, SealedEvent, data_key};
 use crate::db::sealing_keys::Seals;
-use crate::db::{DbError, Fault, Pool};
+use crate::db::{Connection, DbError, Fault, Pool};
 use crate::domain::{Purpose, RotationKind, VaultId};
 use crate::keyring::{KeyLimits, Openers, SealingKeys};
 use crate::patience::Patience;
@@ -41,18 +42,15 @@ pub async fn start(
     reason: &str,
     patience: Patience,
 ) -> Result<Option<Uuid>, RotationError> {
-    let record = || async {
-        let mut conn = pool.get().await?;
-        match data_key::record(&mut conn, keys, max_age, reason).await {
-            // Or recorded by ourselves, and the answer was lost.
-            Err(error) if error.fault() == Fault::Constraint => {
-                let under_way = rotation::unfinished(&mut conn, RotationKind::DataKey, Purpose::Data).await?;
-                under_way.map(|job| Some(job.id)).ok_or(error.into())
-            }
-            recorded => Ok(recorded?),
+    let record = async |conn: &mut Connection| match data_key::record(conn, keys, max_age, reason).await {
+        // Or recorded by ourselves, and the answer was lost.
+        Err(error) if error.fault() == Fault::Constraint => {
+            let under_way = rotation::unfinished(conn, RotationKind::DataKey, Purpose::Data).await?;
+            under_way.map(|job| Some(job.id)).ok_or(error)
         }
+        recorded => recorded,
     };
-    patience.wait_out(RotationError::may_pass, || (), record).await
+    waited(pool, patience, record).await
 }
 
 impl<W: KeyWrapper> Reseal<W> {

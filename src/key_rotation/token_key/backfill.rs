@@ -13,6 +13,7 @@ use crate::db::rotation::{self, Job, Range};
 use crate::db::{DbError, Pool, vault};
 use crate::domain::{KeyId, Purpose, VaultId};
 use crate::key_rotation::opening::Opening;
+use crate::key_rotation::waited::waited;
 use crate::key_rotation::{Hands, RotationError, Worker};
 use crate::keyring::{Openers, TokenKey, TokenKeys};
 use crate::patience::Patience;
@@ -30,27 +31,23 @@ pub async fn start<W: KeyWrapper>(
     patience: Patience,
 ) -> Result<Result<Option<Uuid>, TokenRefusal>, RotationError> {
     // KMS is not asked for a key that nobody needs.
-    let is_due = || async { Ok::<_, RotationError>(token_key::is_due(&mut *pool.get().await?, leave).await?) };
-    match patience.wait_out(RotationError::may_pass, || (), is_due).await? {
+    match waited(pool, patience, async |conn| token_key::is_due(conn, leave).await).await? {
         Ok(true) => {}
         Ok(false) => return Ok(Ok(None)),
         Err(refusal) => return Ok(Err(refusal)),
     }
-    let make = || async {
-        let vault = vault::id(&mut *pool.get().await?).await?;
-        let context = EncryptionContext { vault, purpose: Purpose::Token, key: KeyId::random() };
-        Ok::<_, RotationError>((context.key, wrapper.generate(context).await?))
-    };
-    let (id, key) = patience.wait_out(RotationError::may_pass, || (), make).await?;
+    let vault = waited(pool, patience, vault::id).await?;
+    let context = EncryptionContext { vault, purpose: Purpose::Token, key: KeyId::random() };
+    let make = || async { Ok::<_, RotationError>(wrapper.generate(context).await?) };
+    let key = patience.wait_out(RotationError::may_pass, || (), make).await?;
     let next = NextTokenKey {
-        id,
+        id: context.key,
         wrapped_key: &key.wrapped,
         kms_key: &key.kms_key,
         commitment: &Commitment::to(&key.plaintext),
     };
     // Where the answer was lost, the next try is refused for the rotation that was recorded.
-    let record = || async { Ok(token_key::record(&mut *pool.get().await?, &next, leave, reason).await?) };
-    patience.wait_out(RotationError::may_pass, || (), record).await
+    waited(pool, patience, async |conn| token_key::record(conn, &next, leave, reason).await).await
 }
 
 /// Fills the slot of the new key where it is empty.

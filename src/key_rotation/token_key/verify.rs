@@ -3,6 +3,7 @@ use crate::db::rotation::Job;
 use crate::db::rotation::token_key::{self, TokenDifference, TokenRefusal, TokenReport, TokensLeft};
 use crate::db::{Pool, vault};
 use crate::domain::KeyId;
+use crate::key_rotation::waited::waited;
 use crate::key_rotation::{Proof, RotationError, prove};
 use crate::patience::Patience;
 
@@ -44,20 +45,13 @@ pub async fn verify<W: KeyWrapper>(
     sample: u16,
     patience: Patience,
 ) -> Result<Result<Verified, TokenRefusal>, RotationError> {
-    let may_pass = RotationError::may_pass;
-    let report = || async { Ok::<_, RotationError>(token_key::report(&mut *pool.get().await?, job.id).await?) };
-    let report = match patience.wait_out(may_pass, || (), report).await? {
+    let report = match waited(pool, patience, async |conn| token_key::report(conn, job.id).await).await? {
         Ok(report) => report,
         Err(refusal) => return Ok(Err(refusal)),
     };
     let differences = match report.holds() {
         true => Vec::new(),
-        false => {
-            let list = || async {
-                Ok::<_, RotationError>(token_key::differences(&mut *pool.get().await?, job.id, LISTED).await?)
-            };
-            patience.wait_out(may_pass, || (), list).await?
-        }
+        false => waited(pool, patience, async |conn| token_key::differences(conn, job.id, LISTED).await).await?,
     };
     let both: Vec<_> = job.old_keys.iter().copied().chain(job.new_key).map(KeyId).collect();
     let proof = open_some(pool, wrapper, job, &both, sample, patience).await?;
@@ -92,8 +86,7 @@ pub async fn verify_done<W: KeyWrapper>(
     sample: u16,
     patience: Patience,
 ) -> Result<Leftover, RotationError> {
-    let count = || async { Ok::<_, RotationError>(token_key::left(&mut *pool.get().await?, job.id).await?) };
-    let left = patience.wait_out(RotationError::may_pass, || (), count).await?;
+    let left = waited(pool, patience, async |conn| token_key::left(conn, job.id).await).await?;
     let kept: Vec<_> = job.kept_and_given_up().map(|(kept, _)| kept).into_iter().collect();
     let proof = open_some(pool, wrapper, job, &kept, sample, patience).await?;
     Ok(Leftover { left, proof })
@@ -111,7 +104,6 @@ async fn open_some<W: KeyWrapper>(
     if sample == 0 {
         return Ok(Proof::default());
     }
-    let vault = || async { Ok::<_, RotationError>(vault::id(&mut *pool.get().await?).await?) };
-    let vault = patience.wait_out(RotationError::may_pass, || (), vault).await?;
+    let vault = waited(pool, patience, vault::id).await?;
     prove(pool, wrapper, vault, job.id, keys, sample.into(), patience).await
 }
