@@ -1,24 +1,24 @@
 -- What there is to rotate, what became of rotations, and what one would take. No key bytes and no value leave here.
 
 -- Counted by one scan of the events and one of the dead letters, which takes as long as they take to read; without rows,
--- of the keys alone. A group without a state: rows name keys that are not there.
-CREATE FUNCTION pii_vault.rotation_keys(with_rows boolean)
+-- of the keys alone. NULL: of every purpose. A key without a state: rows name it, and it is not there.
+CREATE FUNCTION pii_vault.keys_with_rows(with_rows boolean, of pii_vault.key_purpose)
 RETURNS TABLE (
-    purpose pii_vault.key_purpose, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text, key_count bigint,
-    oldest timestamptz, newest timestamptz, longest_wrapped timestamptz, row_count bigint, unused bigint, set_aside bigint
+    purpose pii_vault.key_purpose, id uuid, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text,
+    created_at timestamptz, wrapped_at timestamptz, row_count bigint, set_aside bigint
 )
-LANGUAGE sql STABLE STRICT SECURITY DEFINER
+LANGUAGE sql STABLE
 SET search_path = pii_vault, pg_temp
 AS $$
     WITH events AS MATERIALIZED (
-        SELECT e.data_key_id, e.token_key_a, e.token_key_b, count(*) AS row_count
-        FROM pii_vault.login_events AS e WHERE rotation_keys.with_rows GROUP BY 1, 2, 3
+        SELECT e.data_key_id, e.token_key_a, e.token_key_b, count(*) AS row_count FROM pii_vault.login_events AS e
+        WHERE keys_with_rows.with_rows AND keys_with_rows.of IS DISTINCT FROM 'dead-letter' GROUP BY 1, 2, 3
     ), named AS (
         SELECT 'data'::pii_vault.key_purpose AS purpose, coalesce(e.id, s.id) AS id, e.row_count, s.set_aside
         FROM (SELECT n.data_key_id AS id, sum(n.row_count) AS row_count FROM events AS n GROUP BY n.data_key_id) AS e
         FULL JOIN (
             SELECT a.data_key_id AS id, count(*) AS set_aside
-            FROM pii_vault.set_aside_events AS a WHERE rotation_keys.with_rows GROUP BY a.data_key_id
+            FROM pii_vault.set_aside_events AS a WHERE keys_with_rows.with_rows GROUP BY a.data_key_id
         ) AS s ON s.id = e.id
         UNION ALL
         SELECT 'token', t.id, sum(e.row_count), NULL
@@ -26,7 +26,9 @@ AS $$
         WHERE t.id IS NOT NULL GROUP BY t.id
         UNION ALL
         SELECT 'dead-letter', l.dead_letter_key_id, count(*), NULL
-        FROM pii_vault.dead_letters AS l WHERE rotation_keys.with_rows GROUP BY l.dead_letter_key_id
+        FROM pii_vault.dead_letters AS l
+        WHERE keys_with_rows.with_rows AND coalesce(keys_with_rows.of, 'dead-letter') = 'dead-letter'
+        GROUP BY l.dead_letter_key_id
     ), stored AS (
         SELECT 'data'::pii_vault.key_purpose AS purpose, k.id, k.state, NULL::pii_vault.token_slot AS slot, k.kms_key,
             k.created_at, k.wrapped_at FROM pii_vault.data_keys AS k
@@ -36,15 +38,45 @@ AS $$
         SELECT 'dead-letter', k.id, k.state, NULL, k.kms_key, k.created_at, k.wrapped_at
         FROM pii_vault.dead_letter_keys AS k
     )
-    SELECT purpose, s.state, s.slot, s.kms_key, count(*), min(s.created_at), max(s.created_at), min(s.wrapped_at),
-        coalesce(sum(n.row_count), 0)::bigint, count(*) FILTER (WHERE n.row_count IS NULL),
-        coalesce(sum(n.set_aside), 0)::bigint
+    SELECT purpose, id, s.state, s.slot, s.kms_key, s.created_at, s.wrapped_at, n.row_count::bigint, n.set_aside
     FROM stored AS s FULL JOIN named AS n USING (purpose, id)
-    GROUP BY purpose, s.state, s.slot, s.kms_key
-    ORDER BY purpose, s.state, s.slot, s.kms_key
+    WHERE keys_with_rows.of IS NULL OR purpose = keys_with_rows.of
+$$;
+
+CREATE FUNCTION pii_vault.rotation_keys(with_rows boolean)
+RETURNS TABLE (
+    purpose pii_vault.key_purpose, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text, key_count bigint,
+    oldest timestamptz, newest timestamptz, longest_wrapped timestamptz, row_count bigint, unused bigint, set_aside bigint
+)
+LANGUAGE sql STABLE STRICT SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT k.purpose, k.state, k.slot, k.kms_key, count(*), min(k.created_at), max(k.created_at), min(k.wrapped_at),
+        coalesce(sum(k.row_count), 0)::bigint, count(*) FILTER (WHERE k.row_count IS NULL),
+        coalesce(sum(k.set_aside), 0)::bigint
+    FROM pii_vault.keys_with_rows(rotation_keys.with_rows, NULL) AS k
+    GROUP BY k.purpose, k.state, k.slot, k.kms_key
+    ORDER BY k.purpose, k.state, k.slot, k.kms_key
 $$;
 COMMENT ON FUNCTION pii_vault.rotation_keys IS
     'Keys by purpose, state and KMS key, with their ages, the rows that name them, how many no row names, and rows set aside';
+
+-- One line a key, and never more than 100,001: there may be thousands. Those that are not there come first, then the newest.
+CREATE FUNCTION pii_vault.list_rotation_keys(with_rows boolean, of pii_vault.key_purpose, most integer)
+RETURNS TABLE (
+    purpose pii_vault.key_purpose, id uuid, state pii_vault.key_state, slot pii_vault.token_slot, kms_key text,
+    created_at timestamptz, wrapped_at timestamptz, row_count bigint, set_aside bigint
+)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pii_vault, pg_temp
+AS $$
+    SELECT k.purpose, k.id, k.state, k.slot, k.kms_key, k.created_at, k.wrapped_at, coalesce(k.row_count, 0),
+        coalesce(k.set_aside, 0)
+    FROM pii_vault.keys_with_rows(list_rotation_keys.with_rows, list_rotation_keys.of) AS k
+    ORDER BY k.purpose, k.created_at DESC NULLS FIRST, k.id
+    LIMIT least(greatest(coalesce(list_rotation_keys.most, 0), 0), 100001)
+$$;
+COMMENT ON FUNCTION pii_vault.list_rotation_keys IS 'Keys of a purpose or of all, the newest first, with what is under each';
 
 CREATE FUNCTION pii_vault.rotation_history(job uuid)
 RETURNS TABLE (seq bigint, at timestamptz, actor text, step text, reason text)
@@ -149,9 +181,9 @@ $$;
 COMMENT ON FUNCTION pii_vault.sample_rotation IS 'How long the database takes to write rows anew; 1,000 at most. Nothing is changed';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.rotation_keys, pii_vault.rotation_history, pii_vault.count_given_up, pii_vault.plan_data_keys,
-    pii_vault.sample_rotation
+    pii_vault.keys_with_rows, pii_vault.rotation_keys, pii_vault.list_rotation_keys, pii_vault.rotation_history,
+    pii_vault.count_given_up, pii_vault.plan_data_keys, pii_vault.sample_rotation
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION pii_vault.rotation_keys, pii_vault.rotation_history
+GRANT EXECUTE ON FUNCTION pii_vault.rotation_keys, pii_vault.list_rotation_keys, pii_vault.rotation_history
     TO pii_vault_rewrap, pii_vault_reseal, pii_vault_auditor;
 GRANT EXECUTE ON FUNCTION pii_vault.count_given_up, pii_vault.plan_data_keys, pii_vault.sample_rotation TO pii_vault_reseal;

@@ -73,6 +73,7 @@ mod key_rotation_pace;
 mod key_rotation_plan;
 mod key_rotation_raced;
 mod key_rotation_status;
+mod key_rotation_status_keys;
 mod key_rotation_token_key;
 mod key_rotation_token_key_amid;
 mod key_rotation_token_key_done;

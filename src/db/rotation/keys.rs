@@ -50,6 +50,38 @@ pub struct KeyGroup {
     pub set_aside: i64,
 }
 
+/// A key, with what is under it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ListedKey {
+    /// What it is for.
+    #[diesel(sql_type = sql::KeyPurpose)]
+    pub purpose: Purpose,
+    /// Its id, which `--key` takes.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// `None`: rows name it, and it is not there.
+    #[diesel(sql_type = Nullable<sql::KeyState>)]
+    pub state: Option<KeyState>,
+    /// Of a token key.
+    #[diesel(sql_type = Nullable<sql::TokenSlot>)]
+    pub slot: Option<TokenSlot>,
+    /// ARN of the KMS key that wraps it.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub kms_key: Option<String>,
+    /// When it was made.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub created_at: Option<OffsetDateTime>,
+    /// When KMS last wrapped it.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub wrapped_at: Option<OffsetDateTime>,
+    /// Rows that name it: events, or dead letters.
+    #[diesel(sql_type = BigInt)]
+    pub row_count: i64,
+    /// Of a data key: rows that were set aside.
+    #[diesel(sql_type = BigInt)]
+    pub set_aside: i64,
+}
+
 /// Data keys, and the rows under them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Extent {
@@ -72,6 +104,26 @@ pub async fn keys(conn: &mut Connection, with_rows: bool) -> Result<Vec<KeyGroup
         .load(conn)
         .await
         .map_err(DbError::during("counting keys"))
+}
+
+/// Up to `most` keys, 100,001 at most, of this purpose or of all: purpose by purpose, the newest first. Rows as in
+/// [`keys`].
+///
+/// # Errors
+/// [`DbError`].
+pub async fn list(
+    conn: &mut Connection,
+    with_rows: bool,
+    purpose: Option<Purpose>,
+    most: i32,
+) -> Result<Vec<ListedKey>, DbError> {
+    sql_query("SELECT * FROM pii_vault.list_rotation_keys($1, $2, $3)")
+        .bind::<Bool, _>(with_rows)
+        .bind::<Nullable<sql::KeyPurpose>, _>(purpose)
+        .bind::<Integer, _>(most)
+        .load(conn)
+        .await
+        .map_err(DbError::during("listing keys"))
 }
 
 /// The data keys that are older than this or named here, and the rows under them.

@@ -22,7 +22,7 @@ use time::Date;
 use uuid::Uuid;
 
 pub use job::{Job, all, unfinished};
-pub use keys::{Extent, KeyGroup, extent, keys, sample};
+pub use keys::{Extent, KeyGroup, ListedKey, extent, keys, list, sample};
 pub use sealed_event::SealedEvent;
 pub use told::{PassedOver, Told, history, passed_over};
 

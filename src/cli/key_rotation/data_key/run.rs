@@ -100,9 +100,9 @@ async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Result<Option<Uuid>,
         return usage("to start a rotation, say why: --reason");
     };
     match start(pool, &args.key, args.max_age, reason, args.pace.options().patience).await {
-        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => {
-            usage("one of these is no data key, or is retired; `pii-vault key-rotation status` lists them")
-        }
+        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => usage(
+            "one of these is no data key, or is retired; `pii-vault key-rotation status --keys --purpose data` lists them",
+        ),
         started => Ok(started),
     }
 }

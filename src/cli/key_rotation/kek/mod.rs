@@ -91,7 +91,7 @@ async fn kms(job: Option<Uuid>) -> Kms {
     }
 }
 
-fn purpose(name: &str) -> Result<Purpose, &'static str> {
+pub(super) fn purpose(name: &str) -> Result<Purpose, &'static str> {
     let known = Purpose::ALL.into_iter().find(|purpose| purpose.name() == name);
     known.ok_or("the purposes are data, token and dead-letter")
 }

@@ -165,7 +165,7 @@ impl Asked {
 
     fn no_such_key(&self) -> anyhow::Result<Begun> {
         usage(&format!(
-            "one of these is no {} key, or is retired; `pii-vault key-rotation status` lists them",
+            "one of these is no {0} key, or is retired; `pii-vault key-rotation status --keys --purpose {0}` lists them",
             self.purpose.name()
         ))
     }

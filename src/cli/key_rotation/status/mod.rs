@@ -1,3 +1,4 @@
+mod each;
 mod keys;
 mod one;
 mod shown;
@@ -12,9 +13,12 @@ use uuid::Uuid;
 
 use crate::cli::config::DatabaseArgs;
 use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::kek::purpose;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{self, Job, Position};
 use crate::db::{Connection, DbError, Role};
+use crate::domain::Purpose;
+use each::Each;
 use keys::Keys;
 use one::One;
 use shown::Shown;
@@ -30,6 +34,9 @@ last ones that are. A runner counts for a minute after it was last seen, at work
 is killed pauses nothing. The rate is the average of the time in which a rotation was not paused, and
 what is left at that rate.
 
+With --keys each key is a line, with the id that --key of the other commands takes: by purpose, and
+the newest first. `missing` ones, which rows name and which are not there, come before them.
+
 pending       made for a rotation: used beside the active key, not shown to analysts yet
 active        in use
 decrypt-only  opens what is stored, and protects nothing new
@@ -41,6 +48,8 @@ administrator's. It shows no key and no value.
 Examples:
   pii-vault key-rotation status
   pii-vault key-rotation status --output json | jq '.rotations[] | {kind, percent, eta_seconds}'
+  pii-vault key-rotation status --keys --purpose data
+  pii-vault key-rotation status --keys --output json | jq -r '.keys[] | select(.rows == 0) | .id'
   pii-vault key-rotation status --job ID                  what it passed over, and why
   pii-vault key-rotation status --job ID --limit 1000 --after 2026-01-01/EVENT";
 
@@ -49,12 +58,19 @@ const LAST: usize = 5;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
+#[command(group(clap::ArgGroup::new("list").args(["job", "keys"])))]
 pub(in crate::cli) struct Args {
     /// One rotation alone, with its history and what it passed over
     #[arg(long, value_name = "ID")]
     job: Option<Uuid>,
-    /// List so much of what it passed over
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "job", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// Each key with its id, state, age and KMS key, and the rows under it
+    #[arg(long)]
+    keys: bool,
+    /// Of these keys alone: data, token or dead-letter
+    #[arg(long, value_name = "PURPOSE", requires = "keys", value_parser = purpose)]
+    purpose: Option<Purpose>,
+    /// List so many keys, or so much of what it passed over
+    #[arg(long, value_name = "N", default_value_t = 100, requires = "list", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
     /// List what comes after this one: `next_after` of the page before
     #[arg(long, value_name = "DAY/ID", requires = "job", value_parser = position)]
@@ -69,8 +85,8 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let roles = [Role::Reseal, Role::Rewrap, Role::Auditor, Role::Owner];
     let mut conn = args.database.server()?.connect_as_first(&roles).await?;
-    let jobs = rotation::all(&mut conn).await?;
     if let Some(id) = args.job {
+        let jobs = rotation::all(&mut conn).await?;
         let Some(job) = jobs.into_iter().find(|job| job.id == id) else {
             bail!("there is no rotation {id}; `pii-vault key-rotation status` lists them");
         };
@@ -78,6 +94,12 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         output::result(format, &one, &one)?;
         return Ok(ExitStatus::Done);
     }
+    if args.keys {
+        let each = Each::read(&mut conn, !args.no_rows, args.purpose, args.limit).await?;
+        output::result(format, &each, &each)?;
+        return Ok(ExitStatus::Done);
+    }
+    let jobs = rotation::all(&mut conn).await?;
     let keys = Keys::of(rotation::keys(&mut conn, !args.no_rows).await?, !args.no_rows);
     let (done, unfinished): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.ended_at.is_some());
     let status = Status {

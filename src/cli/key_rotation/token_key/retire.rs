@@ -76,7 +76,7 @@ impl fmt::Display for Shown {
                 "retired_before" => "retired before",
                 "rows_left" => "refused: rows have tokens of it; next: finish or rollback empties them",
                 "in_use" => "refused: it makes tokens; next: rotate it, and finish",
-                _ => "refused: no token key has this id; next: pii-vault key-rotation status lists them",
+                _ => "refused: no token key has this id; next: pii-vault key-rotation status --keys lists them",
             };
             writeln!(f, "{key}  {told}")?;
         }
