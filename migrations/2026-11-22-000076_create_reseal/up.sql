@@ -450,7 +450,8 @@ BEGIN
 END
 $$;
 
--- Of a rotation of data keys: rows under keys that were made since. Of one of the token key that has filled its rows, or is
+-- Of a rotation of data keys: rows under keys that were made since, and of these first those that were there before it:
+-- the others say nothing of what it did. Of one of the token key that has filled its rows, or is
 -- done: rows that it did not list; some fewer where what is read of them is thin. NULL: there are none.
 CREATE FUNCTION pii_vault.record_sample(job uuid, most integer) RETURNS uuid
 LANGUAGE plpgsql STRICT SECURITY DEFINER
@@ -480,7 +481,7 @@ BEGIN
         INTO chosen_days, chosen_ids FROM (
             SELECT e.create_date, e.event_id FROM pii_vault.login_events AS e
             JOIN pii_vault.data_keys AS k ON k.id = e.data_key_id AND k.created_at >= own.recorded_at
-            ORDER BY random() LIMIT few
+            ORDER BY e.ingested_at >= own.recorded_at, random() LIMIT few
         ) AS c;
     ELSIF own.step NOT IN ('filled', 'cut_over', 'done') THEN
         RAISE 'no rotation of the token key that has filled its rows'

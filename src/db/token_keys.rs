@@ -73,6 +73,15 @@ pub async fn in_use(conn: &mut Connection) -> Result<Vec<TokenKeyRow>, DbError> 
         .map_err(DbError::during("reading the token keys"))
 }
 
+/// The token key that all rows have tokens of, whatever rotation is under way.
+///
+/// # Errors
+/// [`DbError`].
+pub async fn active(conn: &mut Connection) -> Result<Option<KeyId>, DbError> {
+    let id = token_keys::table.filter(token_keys::state.eq(KeyState::Active)).select(token_keys::id).first(conn).await;
+    Ok(id.optional().map_err(DbError::during("reading which token key is active"))?.map(KeyId))
+}
+
 /// Stores the vault's first token key as the active one.
 ///
 /// # Errors

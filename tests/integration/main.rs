@@ -66,6 +66,7 @@ mod key_rotation_data_key;
 mod key_rotation_data_key_faults;
 mod key_rotation_data_key_races;
 mod key_rotation_data_key_role;
+mod key_rotation_data_key_sample;
 mod key_rotation_handouts;
 mod key_rotation_kek;
 mod key_rotation_memory;

@@ -10,14 +10,15 @@ use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{all, data_key};
-use crate::db::{Role, vault};
+use crate::db::{Role, token_keys, vault};
 use crate::domain::RotationKind;
 use crate::key_rotation::{Proof, prove};
 use crate::patience::Patience;
 
 const EXAMPLES: &str = "\
 Counts the rows under the keys that the rotation left. Then opens some rows that were sealed since,
-at random, and compares their tokens with the values; the audit log has which ones before that.
+at random, and compares their tokens with the values; the audit log has which ones before that. Rows
+that were there when it began come first, and each must have tokens of the active token key.
 
 Without a rotation ever, it counts the rows under all decrypt-only keys, and opens none.
 
@@ -51,19 +52,19 @@ pub(in crate::cli) struct Args {
 
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let pool = args.database.server()?.pool(Role::Reseal, 1).await?;
-    let (job, keys, vault) = {
+    let (job, keys, vault, active) = {
         let mut conn = pool.get().await?;
         let mut jobs = all(&mut conn).await?.into_iter().filter(|job| job.kind == RotationKind::DataKey);
         let job = jobs.find(|job| args.job.is_none_or(|id| job.id == id)).map(|job| job.id);
         if args.job.is_some() && job.is_none() {
             anyhow::bail!("there is no such rotation of data keys; `pii-vault key-rotation status` lists them");
         }
-        (job, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?)
+        (job, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?, token_keys::active(&mut conn).await?)
     };
     let proof = match job {
         Some(job) if args.sample > 0 => {
             let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
-            match prove(&pool, kms, vault, job, &[], args.sample, Patience(args.patience)).await {
+            match prove(&pool, kms, vault, job, active.as_slice(), args.sample, Patience(args.patience)).await {
                 Ok(proof) => proof,
                 Err(error) => return refused_or(error, "the sample was not opened", format),
             }
