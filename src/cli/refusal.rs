@@ -17,6 +17,17 @@ pub(super) struct Refused {
     next: Cow<'static, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rows: Vec<RefusedRow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<RefusedKey>,
+}
+
+/// A key that was asked for, as it stands.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedKey {
+    pub(super) id: String,
+    pub(super) state: &'static str,
+    pub(super) rows: i64,
+    pub(super) set_aside: i64,
 }
 
 /// An event that stands in the way.
@@ -34,12 +45,17 @@ impl Refused {
         because: impl Into<Cow<'static, str>>,
         next: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { refused: word, because: because.into(), next: next.into(), rows: Vec::new() }
+        Self { refused: word, because: because.into(), next: next.into(), rows: Vec::new(), keys: Vec::new() }
     }
 
     /// Names the rows that are the reason, or the first of them.
     pub(super) fn naming(self, rows: Vec<RefusedRow>) -> Self {
         Self { rows, ..self }
+    }
+
+    /// Names the keys that were asked for.
+    pub(super) fn with_keys(self, keys: Vec<RefusedKey>) -> Self {
+        Self { keys, ..self }
     }
 
     /// Tells it, and returns the exit status of a refusal.
@@ -57,6 +73,9 @@ impl fmt::Display for Refused {
         write!(f, "refused: {} ({})", self.because, self.refused)?;
         for RefusedRow { create_date, event_id, why } in &self.rows {
             write!(f, "\n  {create_date}  {event_id}  {why}")?;
+        }
+        for RefusedKey { id, state, rows, set_aside } in &self.keys {
+            write!(f, "\n  {id}  {state}, {rows} rows, {set_aside} set aside")?;
         }
         write!(f, "\nnext: {}", self.next)
     }

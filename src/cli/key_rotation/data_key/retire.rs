@@ -8,8 +8,9 @@ use super::keys::{Shown, table};
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::{Refused, RefusedKey};
 use crate::db::Role;
-use crate::db::rotation::data_key::retire;
+use crate::db::rotation::data_key::{KeyRows, retire};
 use crate::domain::KeyState;
 
 const EXAMPLES: &str = "\
@@ -21,7 +22,7 @@ were set aside do not hold a key back: after this they do not open by any means 
 
 The login needs the role pii_vault_reseal.
 
-Exit status 3: a named key cannot be retired; the table says why.
+Exit status 3: a named key is in use, rows name it, or there is none of this id; none was retired.
 
 Examples:
   pii-vault key-rotation data-key retire --reason 'quarterly'      all that were left and are empty
@@ -45,14 +46,38 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let named = (!args.key.is_empty()).then_some(args.key.as_slice());
     let keys = retire(&mut conn, named, &args.reason).await.context("no key was retired")?;
     let all = keys.iter().all(|key| key.state == Some(KeyState::Retired));
-    let report = Report { refused: !all, keys: keys.iter().map(Shown::from).collect() };
+    if !all {
+        return refused(&keys).tell(format);
+    }
+    let report = Report { keys: keys.iter().map(Shown::from).collect() };
     output::result(format, &report, &report)?;
-    Ok(if all { ExitStatus::Done } else { ExitStatus::Refused })
+    Ok(ExitStatus::Done)
+}
+
+/// By what stands in the way of most.
+fn refused(keys: &[KeyRows]) -> Refused {
+    let (word, because, next) = if keys.iter().any(|key| key.state.is_none()) {
+        (
+            "unknown_key",
+            "there is no data key of one of these ids; none was retired",
+            "pii-vault key-rotation status --keys --purpose data lists them",
+        )
+    } else if keys.iter().any(|key| key.state == Some(KeyState::Active)) {
+        ("in_use", "a key seals new values; none was retired", "pii-vault key-rotation data-key run --key …")
+    } else {
+        (
+            "rows_left",
+            "rows name a key; none was retired",
+            "pii-vault key-rotation data-key run --key …; for rows that do not open, data-key set-aside",
+        )
+    };
+    let keys = keys.iter().map(Shown::from);
+    Refused::new(word, because, next)
+        .with_keys(keys.map(|Shown { id, state, rows, set_aside }| RefusedKey { id, state, rows, set_aside }).collect())
 }
 
 #[derive(Serialize)]
 struct Report {
-    refused: bool,
     keys: Vec<Shown>,
 }
 
@@ -62,10 +87,6 @@ impl fmt::Display for Report {
             return writeln!(f, "nothing to do: no decrypt-only key is without rows");
         }
         write!(f, "{}", table(&self.keys))?;
-        if !self.refused {
-            return writeln!(f, "retired           {}", self.keys.len());
-        }
-        writeln!(f, "refused: a key is in use, or rows name it; none was retired")?;
-        writeln!(f, "next: pii-vault key-rotation data-key run --key …; for rows that do not open, data-key set-aside")
+        writeln!(f, "retired           {}", self.keys.len())
     }
 }

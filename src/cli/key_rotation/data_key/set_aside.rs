@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
+use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::data_key::set_aside;
 
@@ -42,24 +43,24 @@ pub(in crate::cli) struct Args {
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect(Role::Owner).await?;
     let rows = set_aside(&mut conn, args.job, &args.reason).await.context("no row was set aside")?;
-    let report = Report { job: args.job, refused: rows.is_none(), rows: rows.unwrap_or(0) };
+    let Some(rows) = rows else {
+        let because = format!("{} is no rotation of data keys that is done", args.job);
+        let next = "pii-vault key-rotation data-key run ends it; key-rotation status lists them";
+        return Refused::new("not_done", because, next).tell(format);
+    };
+    let report = Report { job: args.job, rows };
     output::result(format, &report, &report)?;
-    Ok(if report.refused { ExitStatus::Refused } else { ExitStatus::Done })
+    Ok(ExitStatus::Done)
 }
 
 #[derive(Serialize)]
 struct Report {
     job: Uuid,
-    refused: bool,
     rows: i64,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.refused {
-            writeln!(f, "refused: {} is no rotation of data keys that is done", self.job)?;
-            return writeln!(f, "next: pii-vault key-rotation data-key run ends it; key-rotation status lists them");
-        }
         writeln!(f, "set aside         {} rows, in pii_vault.set_aside_events", self.rows)
     }
 }
