@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{DAY, Traffic, Who, World, ended};
+use crate::support::{DAY, Readers, Traffic, Who, World, ended, keys_seen};
 
 const ALL: [&str; 5] = ["run", "--max-age", "0", "--reason", "a test"];
 
@@ -14,6 +14,8 @@ async fn rows_are_sealed_anew_while_ingestion_and_unmask_go_on() {
     world.ingest(3, 700);
     let before = world.events_as_text().await;
     assert_eq!(before.len(), 2_100);
+    let stored = world.events_of_logins().await;
+    let readers = Readers::begin(&world).await;
     let mut traffic = Traffic::begin(&world, &[]).await;
 
     let started = Instant::now();
@@ -26,18 +28,27 @@ async fn rows_are_sealed_anew_while_ingestion_and_unmask_go_on() {
     assert!(changed >= 2_100 && traffic.looks >= 2, "{report}: {}", traffic.looks);
     assert!(took > Duration::from_millis(2_500), "2,100 rows at 700 a second took {took:?}");
 
-    let came = traffic.end(&world).await;
+    // All of it while rows come and are read.
+    readers.end_of_snapshot().await;
+    let verified = world.data_key(&["verify"]).done().json();
+    assert_eq!((&verified["rows_left"], &verified["wrong"], &verified["opened"]), (&json!(0), &json!([]), &json!(200)));
+    traffic.go_on(&world).await;
+    let retired = world.data_key(&["retire", "--reason", "they are empty"]).done().json();
+    let old = world.count("pii_vault.data_keys WHERE state = 'retired'").await;
+    assert!(old >= 4, "three of files, one or two of the processes: {old}");
+    assert_eq!(retired["keys"].as_array().map(Vec::len), usize::try_from(old).ok());
+    traffic.go_on(&world).await;
+
+    let mut sent = traffic.end(&world).await;
+    let came = sent.len();
     let after = world.events_as_text().await;
     assert_eq!(after.len(), before.len() + came, "none lost, none doubled");
     assert!(before.iter().all(|(id, event)| after.get(id) == Some(event)), "what is in them is what was, tokens too");
     assert_eq!(world.rows_under_old_keys().await, 0);
 
-    let verified = world.data_key(&["verify"]).done().json();
-    assert_eq!((&verified["rows_left"], &verified["wrong"], &verified["opened"]), (&json!(0), &json!([]), &json!(200)));
-    let retired = world.data_key(&["retire", "--reason", "they are empty"]).done().json();
-    let old = world.count("pii_vault.data_keys WHERE state = 'retired'").await;
-    assert!(old >= 4, "three of files, one or two of the processes: {old}");
-    assert_eq!(retired["keys"].as_array().map(Vec::len), usize::try_from(old).ok());
+    sent.extend(stored);
+    let seen = readers.saw().await;
+    assert_eq!(keys_seen(&seen, &world.tokens_by_key(&sent).await), [0], "tokens stay, in {} statements", seen.len());
     assert_eq!(world.rotation_steps().await, ["start", "done", "sample", "retire"]);
     let start = &world.log("key_rotation").await[0];
     assert_eq!((&start["reason"], &start["details"]["max_age"]), (&json!("a test"), &json!(0)));
@@ -70,6 +81,7 @@ async fn rows_that_do_not_open_are_passed_over_and_set_aside() {
     let left = world.data_key(&["verify"]).exits(1).json();
     assert_eq!((&left["rows_left"], &left["opened"]), (&json!(10), &json!(34)), "{left}");
     let kept = world.data_key(&["retire", "--key", &corrupt, "--reason", "x"]).exits(3).json();
+    assert_eq!(kept["refused"], "rows_left");
     assert_eq!(kept["keys"], json!([{"id": corrupt, "state": "decrypt-only", "rows": 6, "set_aside": 0}]));
     let others = world.data_key(&["retire", "--reason", "x"]).done().json();
     assert_eq!(others["keys"], json!([]), "each of the old keys has rows");
@@ -183,7 +195,10 @@ async fn it_pauses_at_sigterm_and_goes_on_where_it_was() {
     assert_eq!(world.data_key(&["verify", "--sample", "20"]).exits(1).json()["opened"], 20);
     let job = paused["job"].as_str().unwrap();
     let aside = ["key-rotation", "data-key", "set-aside", "--job", job, "--reason", "x"];
-    world.pii_vault(Who::Administrator, &aside).finish().exits(3);
+    let early = world.pii_vault(Who::Administrator, &aside).finish().exits(3);
+    assert!(early.stdout.is_empty() && early.stderr.contains("is done (not_done)\nnext: "), "{}", early.stderr);
+    let unknown = world.data_key(&["retire", "--key", &uuid::Uuid::nil().to_string(), "--reason", "x"]).exits(3);
+    assert_eq!(unknown.json()["refused"], "unknown_key");
     world.data_key(&["retire", "--reason", "x"]).done();
     assert_eq!(world.count("pii_vault.data_keys WHERE state = 'retired'").await, 0);
 

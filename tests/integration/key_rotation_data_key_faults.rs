@@ -34,25 +34,44 @@ async fn while_kms_throttles_or_has_a_key_disabled_it_waits_and_no_row_passes_fo
         fault.set(None);
         fault.answered() - so_far
     };
+    let mut failed = 0;
     for code in ["ThrottlingException", "DisabledException", "ThrottlingException", "KMSInvalidStateException"] {
-        disabled(code).await;
+        failed += disabled(code).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    assert!(failed > 0, "KMS was asked meanwhile");
     let report = run.finish().done().json();
     assert_eq!(ended(&report), ("done", 240, 0), "{report}");
     assert_eq!(world.events_as_text().await, before);
 }
 
-/// By the commands' own client: KMS says DisabledException of the old key only, so the new one is made.
+/// In KMS itself, of the KMS key of the old data keys alone: the new one is made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kms_key_that_is_off_holds_it_up_and_one_that_is_gone_does_not() {
     let world = World::vault().await;
     world.ingest(2, 30);
+    let (new, old) = (world.only_kms_key("data_keys").await, world.another_kms_key().await);
+    world.kek(&["run", "--purpose", "data", "--to", &old, "--reason", "so that theirs is another"]).finish().done();
+    assert_eq!(world.only_kms_key("data_keys").await, old);
+    world.set_kms_key_enabled(&old, false).await;
+    let off = world.data_key(&[&ALL[..], &["--patience", "1s"]].concat()).exits(1);
+    assert!(off.stderr.contains(&format!("{old}, which wraps data key ")), "{}", off.stderr);
+    assert!(off.stderr.contains("is disabled") && off.stderr.contains("run it again to go on"), "{}", off.stderr);
+    assert_eq!(world.count("pii_vault.rotation_failures").await, 0, "no row passes for broken");
+    assert_eq!(world.rows_under_old_keys().await, 60);
+    let made = format!("pii_vault.data_keys WHERE state = 'active' AND kms_key = '{new}'");
+    assert_eq!(world.count(&made).await, 1, "the new key's is not off");
+    let mut run = world.start_data_key(&["run", "--patience", "60s"]);
+    run.wait_for_log("trying again");
+    world.set_kms_key_enabled(&old, true).await;
+    assert_eq!(ended(&run.finish().done().json()), ("done", 60, 0));
+
+    world.ingest_more("another", 30);
     let gone = "UPDATE pii_vault.data_keys SET kms_key = 'arn:aws:kms:us-east-1:123456789012:key/'||gen_random_uuid() \
-                WHERE id = (SELECT min(id::text)::uuid FROM pii_vault.data_keys)";
+                WHERE id = (SELECT id FROM pii_vault.data_keys ORDER BY created_at DESC LIMIT 1)";
     assert_eq!(world.sql.execute(gone, &[]).await.unwrap(), 1);
     let report = world.data_key(&[&ALL[..], &["--patience", "2s"]].concat()).exits(4).json();
-    assert_eq!(ended(&report), ("done", 30, 30), "{report}");
+    assert_eq!(ended(&report), ("done", 60, 30), "{report}");
     assert_eq!(world.count("pii_vault.rotation_failures WHERE why = 'key_does_not_unwrap'").await, 30);
 }
 

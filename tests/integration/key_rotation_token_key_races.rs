@@ -1,15 +1,8 @@
 //! Runners that die, runners that meet, and others who change and delete the same rows, or all of a month.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
-use tokio_postgres::Client;
-use uuid::Uuid;
-
-use crate::support::{Chance, World, soak};
+use crate::support::{Chance, Others, World, soak};
 
 const RUN: [&str; 3] = ["run", "--reason", "yearly"];
 const SLOWLY: [&str; 4] = ["--batch", "20", "--rate", "300/s"];
@@ -85,51 +78,6 @@ async fn killed_again_and_again_it_ends_with_every_row_filled_and_no_update_of_o
     world.token_key(&["verify"]).done();
 }
 
-/// Who changes and deletes rows, one after the other.
-struct Others {
-    over: Arc<AtomicBool>,
-    changing: JoinHandle<BTreeMap<Uuid, i32>>,
-}
-
-impl Others {
-    async fn begin(world: &World) -> Self {
-        world.sql.batch_execute("UPDATE pii_vault.login_events SET app_version = '0'").await.unwrap();
-        let ids = world.sql.query("SELECT event_id FROM pii_vault.login_events", &[]).await.unwrap();
-        let versions = ids.iter().map(|row| (row.get(0), 0)).collect();
-        let over = Arc::new(AtomicBool::new(false));
-        let changing = tokio::spawn(change(world.superuser().await, versions, over.clone()));
-        Self { over, changing }
-    }
-
-    /// The rows that she left, and how often she changed each.
-    async fn end(self) -> BTreeMap<Uuid, i32> {
-        self.over.store(true, Ordering::Relaxed);
-        self.changing.await.unwrap()
-    }
-}
-
-async fn change(sql: Client, mut versions: BTreeMap<Uuid, i32>, over: Arc<AtomicBool>) -> BTreeMap<Uuid, i32> {
-    let mut chance = Chance::new();
-    while !over.load(Ordering::Relaxed) {
-        let (event, version) =
-            versions.iter().nth(chance.below(versions.len())).map(|(event, n)| (*event, *n)).unwrap();
-        let delete = chance.below(8) == 0;
-        let statement = if delete {
-            "DELETE FROM pii_vault.login_events"
-        } else {
-            "UPDATE pii_vault.login_events SET app_version = app_version::integer + 1"
-        };
-        let found = sql.execute(&format!("{statement} WHERE event_id = $1"), &[&event]).await.unwrap();
-        if delete || found == 0 {
-            versions.remove(&event);
-        } else {
-            versions.insert(event, version + 1);
-        }
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    versions
-}
-
 /// As retention does it.
 async fn drop_month(world: &World, month: &str) {
     let sql = format!("SET lock_timeout = '2s'; DROP TABLE pii_vault.login_events_{month}; RESET lock_timeout");
@@ -176,10 +124,7 @@ async fn rows_and_months_go_while_two_runners_fill_and_two_empty() {
     for run in [first, second] {
         assert_eq!(run.finish().done().json()["ended"], "finished");
     }
-    let left = others.end().await;
-    let rows = world.sql.query("SELECT event_id, app_version::integer FROM pii_vault.login_events", &[]).await.unwrap();
-    let rows: BTreeMap<Uuid, i32> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(rows, left.into_iter().filter(|(event, _)| rows.contains_key(event)).collect(), "no update was lost");
+    others.assert_none_lost(&world).await;
     assert_eq!(world.slot_a_rows().await, 0);
     assert_eq!(world.rotation_step().await, "done");
     world.assert_shown(&world.events_of_logins().await).await;

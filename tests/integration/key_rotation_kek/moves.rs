@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::scene::{Door, Mood, TABLES};
-use crate::support::{Traffic, Who, World, login};
+use crate::support::{Readers, Traffic, Who, World, keys_seen, login};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_each_purpose_move_and_what_they_protect_opens_before_and_after() {
@@ -81,6 +81,8 @@ async fn keys_of_each_purpose_move_while_ingestion_and_unmask_go_on() {
     let before = world.events_as_text().await;
     let letters = ["{", "}"];
     world.send(letters).await;
+    let stored = world.events_of_logins().await;
+    let readers = Readers::begin(&world).await;
     // New data keys come all the time, and dead-letter keys with each process.
     let mut traffic = Traffic::begin(&world, &["--data-key-values", "1000", "--batch-size", "10"]).await;
     for (purpose, table) in TABLES {
@@ -99,11 +101,16 @@ async fn keys_of_each_purpose_move_while_ingestion_and_unmask_go_on() {
         assert_eq!(world.only_kms_key(table).await, new, "{purpose}: none is left, nor came");
         world.kek(&["verify", "--purpose", purpose, "--sample", "1000"]).finish().done();
     }
-    let came = traffic.end(&world).await;
+    readers.end_of_snapshot().await;
+    let mut sent = traffic.end(&world).await;
+    let came = sent.len();
     let after = world.events_as_text().await;
     assert_eq!(after.len(), before.len() + came, "none lost, none doubled");
     assert!(before.iter().all(|(id, event)| after.get(id) == Some(event)), "what is in them is what was, tokens too");
     assert_eq!(world.opened_dead_letters().await.len(), letters.len());
+    sent.extend(stored);
+    let seen = readers.saw().await;
+    assert_eq!(keys_seen(&seen, &world.tokens_by_key(&sent).await), [0], "tokens stay, in {} statements", seen.len());
     world.pii_vault(Who::Auditor, &["audit", "verify"]).finish().done();
 }
 

@@ -38,7 +38,7 @@ impl Office {
             while office.go_on(0) {
                 traffic.go_on(&at).await;
             }
-            traffic.end_with_all(&at).await
+            traffic.end(&at).await
         };
         let traffic = spawn_blocking(move || on.block_on(come_and_go));
         let (office, at, on) = (shared.clone(), world.clone(), Handle::current());

@@ -57,13 +57,8 @@ impl Traffic {
         }
     }
 
-    /// Ends both processes once they have stored what was sent, and returns how many rows came in all.
-    pub(crate) async fn end(self, world: &World) -> usize {
-        self.end_with_all(world).await.len()
-    }
-
-    /// The same, and returns what was sent.
-    pub(crate) async fn end_with_all(mut self, world: &World) -> Sent {
+    /// Ends both processes once they have stored what was sent, and returns that.
+    pub(crate) async fn end(mut self, world: &World) -> Sent {
         self.go_on(world).await;
         self.arrive(world).await;
         for process in self.ingestion {
