@@ -190,13 +190,16 @@ AS $$
                 CASE WHEN cardinality(own.old_keys) > 0 THEN format(' AND e.id = ANY (%L::uuid[])', own.old_keys) END
             )
             WHEN 'data-key' THEN format('e.data_key_id = ANY (%L::uuid[])', own.old_keys)
-            -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back: of
-            -- tokens of this key alone, or a page that is late would take those of the next rotation.
+            -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back, whatever
+            -- is in it: what somebody wrote there by hand, too. But not the tokens of the next rotation, which a page that is
+            -- late may find: they are of a key that is in use in this slot. <> ALL is true of NULL where there is no such key.
             ELSE CASE own.step
                 WHEN 'emptying' THEN format(
-                    'e.%I = %L',
+                    '(e.%1$I IS NOT NULL AND e.%1$I <> ALL (ARRAY(
+                        SELECT k.id FROM pii_vault.token_keys AS k WHERE k.slot = %2$L AND k.state IN (''pending'', ''active'')
+                    )))',
                     CASE WHEN (own.old_slot = 'a') = own.rolled_back THEN 'token_key_b' ELSE 'token_key_a' END,
-                    CASE WHEN own.rolled_back THEN own.new_key ELSE own.old_keys[1] END
+                    CASE WHEN (own.old_slot = 'a') = own.rolled_back THEN 'b' ELSE 'a' END
                 )
                 ELSE format('e.%I IS NULL', CASE own.old_slot WHEN 'a' THEN 'token_key_b' ELSE 'token_key_a' END)
             END

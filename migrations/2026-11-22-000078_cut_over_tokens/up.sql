@@ -583,11 +583,11 @@ BEGIN
         RAISE 'the rotation empties no slot' USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'unknown_rotation';
     END IF;
     slot := CASE WHEN own.rolled_back THEN pii_vault.other_slot(own.old_slot) ELSE own.old_slot END;
-    -- Of tokens of its own key alone: a page that is late must not take those of the next rotation.
-    page := format(
-        'WHERE e.create_date >= $1 AND e.create_date <= $3 AND (e.create_date, e.event_id) > ($1, $2)
-             AND (e.create_date, e.event_id) <= ($3, $4) AND e.%I = %L',
-        'token_key_' || slot, CASE WHEN own.rolled_back THEN own.new_key ELSE own.old_keys[1] END);
+    -- Which keys are in use is read twice: while this waits for rows, this rotation may end, and the next one fill them. The
+    -- second statement sees the key of whatever it finds in the rows that the first one has locked.
+    page := 'WHERE e.create_date >= $1 AND e.create_date <= $3 AND (e.create_date, e.event_id) > ($1, $2)
+             AND (e.create_date, e.event_id) <= ($3, $4) AND '
+        || (SELECT s.condition FROM pii_vault.rotation_source(own) AS s);
     EXECUTE 'SELECT count(*) FROM (
             SELECT FROM pii_vault.login_events AS e ' || page || ' ORDER BY e.create_date, e.event_id FOR UPDATE
         ) AS locked'

@@ -36,8 +36,9 @@ impl From<TokenRefusal> for Refused {
             }
             TokenRefusal::SlotInUse => (
                 "slot_in_use",
-                "rows have tokens in the slot of the next key",
-                "finish the rotation that left them there: pii-vault key-rotation token-key finish",
+                "rows have tokens in the slot of the next key, and no rotation that is under way put them there",
+                "pii-vault key-rotation token-key verify counts them; find out who wrote them. Then, as pii_vault_owner, \
+                 set ip_token_x, device_id_token_x and token_key_x of that slot, a or b, to NULL in those rows",
             ),
             TokenRefusal::KeysHeld => (
                 "keys_are_held",
