@@ -340,11 +340,13 @@ END
 $$;
 
 -- Whether each row has tokens of both keys, and whether they tell the same: as many pairs as there are old tokens, and as
--- there are new ones, is one new token for each old one and the other way around; hence the same groups of duplicates.
+-- there are new ones, is one new token for each old one and the other way around; hence the same groups of duplicates. What
+-- is in the old slot of rows that were found to have another's is known to be wrong: it counts as mismatched alone.
 CREATE FUNCTION pii_vault.token_report(job uuid)
 RETURNS TABLE (
-    row_count bigint, only_old bigint, passed_over bigint, only_new bigint, other_keys bigint, mismatched bigint,
-    old_ips bigint, new_ips bigint, ip_pairs bigint, old_device_ids bigint, new_device_ids bigint, device_id_pairs bigint
+    row_count bigint, only_old bigint, passed_over bigint, stand_ins bigint, only_new bigint, other_keys bigint,
+    mismatched bigint, old_ips bigint, new_ips bigint, ip_pairs bigint,
+    old_device_ids bigint, new_device_ids bigint, device_id_pairs bigint
 )
 LANGUAGE plpgsql STRICT SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
@@ -354,20 +356,25 @@ AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.filled_token_rotation(token_report.job);
 BEGIN
-    SELECT count(*), count(*) FILTER (WHERE t.new_key IS NULL), count(*) FILTER (WHERE t.old_key IS NULL),
-        count(*) FILTER (WHERE t.old_key <> own.old_keys[1] OR t.new_key <> own.new_key)
+    SELECT count(*), count(*) FILTER (WHERE t.new_key IS NULL), count(*) FILTER (WHERE t.old_key IS NULL AND NOT t.is_listed),
+        count(*) FILTER (WHERE t.old_key <> own.old_keys[1] AND NOT t.is_listed OR t.new_key <> own.new_key)
     INTO row_count, only_old, only_new, other_keys
     FROM (
         SELECT CASE own.old_slot WHEN 'a' THEN e.token_key_a ELSE e.token_key_b END AS old_key,
-            CASE own.old_slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END AS new_key
+            CASE own.old_slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END AS new_key,
+            (e.create_date, e.event_id) IN (
+                SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = own.id AND f.why = 'token_mismatch'
+            ) AS is_listed
         FROM pii_vault.login_events AS e
     ) AS t;
-    SELECT count(*) FILTER (WHERE f.why <> 'token_mismatch'
-            AND CASE own.old_slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END IS NULL),
+    SELECT count(*) FILTER (WHERE f.why <> 'token_mismatch' AND t.new_key IS NULL),
+        count(*) FILTER (WHERE f.why <> 'token_mismatch' AND t.new_key IS NOT NULL),
         count(*) FILTER (WHERE f.why = 'token_mismatch')
-    INTO passed_over, mismatched
+    INTO passed_over, stand_ins, mismatched
     FROM pii_vault.rotation_failures AS f
+    -- Rows that were erased since are no matter any more.
     JOIN pii_vault.login_events AS e ON e.create_date = f.day AND e.event_id = f.id
+    CROSS JOIN LATERAL (SELECT CASE own.old_slot WHEN 'a' THEN e.token_key_b ELSE e.token_key_a END AS new_key) AS t
     WHERE f.job = own.id;
     EXECUTE 'WITH pairs AS MATERIALIZED (
             SELECT grouping(t.old_ip) = 0 AS of_ip, t.old_ip, t.new_ip, t.old_device_id, t.new_device_id
@@ -417,14 +424,16 @@ BEGIN
             SELECT e.create_date, e.event_id, CASE WHEN e.token_key_%2$s IS NULL THEN ''no_new_token''
                 WHEN e.token_key_%3$s IS NULL THEN ''no_old_token'' ELSE ''other_key'' END AS difference
             FROM pii_vault.login_events AS e
-            WHERE e.token_key_%3$s IS DISTINCT FROM %4$L::uuid OR e.token_key_%2$s IS DISTINCT FROM %5$L::uuid
+            WHERE e.token_key_%2$s IS DISTINCT FROM %5$L::uuid OR e.token_key_%3$s IS DISTINCT FROM %4$L::uuid
+                AND (e.create_date, e.event_id) NOT IN (
+                    SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = %7$L AND f.why = ''token_mismatch'')
             UNION ALL
             SELECT t.create_date, t.event_id, o.difference FROM odd AS o JOIN both_slots AS t
             ON CASE o.field WHEN ''ip'' THEN (t.old_ip, t.new_ip) = (o.old, o.new)
                 ELSE (t.old_device_id, t.new_device_id) = (o.old, o.new) END
         ) AS d ORDER BY d.create_date, d.event_id, d.difference LIMIT %6$s',
         pii_vault.token_pairs_of(own), CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END, own.old_slot,
-        own.old_keys[1], own.new_key, token_differences.most
+        own.old_keys[1], own.new_key, token_differences.most, own.id
     );
 END
 $$;

@@ -288,41 +288,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION pii_vault.next_index IS 'The statement that comes next in indexing a slot; NULL: it is indexed';
 
--- Whether equal values are equal under both keys, field by field: as many old tokens as new ones, and as many pairs of them.
--- Rows that the job lists are counted apart.
-CREATE FUNCTION pii_vault.compare_slots(job uuid)
-RETURNS TABLE (field text, row_count bigint, old_tokens bigint, new_tokens bigint, pairs bigint, mismatched bigint, unopened bigint)
-LANGUAGE plpgsql STRICT
-SET search_path = pii_vault, pg_temp
-AS $$
-DECLARE
-    old_slot pii_vault.token_slot;
-    prefix text;
-BEGIN
-    SELECT j.old_slot INTO old_slot FROM pii_vault.rotation_jobs AS j WHERE j.id = compare_slots.job;
-    SELECT count(*) FILTER (WHERE f.why = 'token_mismatch'), count(*) FILTER (WHERE f.why <> 'token_mismatch')
-        INTO mismatched, unopened
-        FROM pii_vault.rotation_failures AS f
-        -- Rows that were erased since are no matter any more.
-        JOIN pii_vault.login_events AS e ON e.create_date = f.day AND e.event_id = f.id
-        WHERE f.job = compare_slots.job;
-    FOREACH prefix IN ARRAY ARRAY['ip_token_', 'device_id_token_'] LOOP
-        field := CASE prefix WHEN 'ip_token_' THEN 'ip' ELSE 'device_id' END;
-        EXECUTE format(
-            'SELECT coalesce(sum(g.n), 0)::bigint, count(DISTINCT g.old), count(DISTINCT g.new), count(*) FROM (
-                 SELECT e.%I AS old, e.%I AS new, count(*) AS n FROM pii_vault.login_events AS e
-                 WHERE NOT EXISTS (SELECT FROM pii_vault.rotation_failures AS f
-                     WHERE f.job = $1 AND f.day = e.create_date AND f.id = e.event_id)
-                 GROUP BY 1, 2
-             ) AS g',
-            prefix || old_slot, prefix || pii_vault.other_slot(old_slot)
-        ) INTO row_count, old_tokens, new_tokens, pairs USING compare_slots.job;
-        RETURN NEXT;
-    END LOOP;
-END
-$$;
-COMMENT ON FUNCTION pii_vault.compare_slots IS 'How many distinct tokens there are under the old and the new key, and pairs of them';
-
 -- Both keys, and the job: for who changes their places. The lock on the table is one wait in one queue, behind the
 -- batches in flight; FOR UPDATE alone could wait for ever, as each new batch shares the lock with those before it.
 CREATE FUNCTION pii_vault.lock_token_keys(job uuid) RETURNS pii_vault.rotation_jobs
@@ -652,7 +617,7 @@ COMMENT ON FUNCTION pii_vault.retire_token_key IS 'Takes a token key out of all 
 
 REVOKE EXECUTE ON FUNCTION
     pii_vault.other_slot, pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
-    pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index, pii_vault.compare_slots,
+    pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index,
     pii_vault.lock_token_keys, pii_vault.key_is, pii_vault.note_slots, pii_vault.fill_again, pii_vault.cut_over,
     pii_vault.roll_back, pii_vault.finish_rotation, pii_vault.release_slot, pii_vault.empty_slot, pii_vault.retire_token_key
     FROM PUBLIC;

@@ -57,6 +57,7 @@ mod key_rotation_audit;
 mod key_rotation_audit_tables;
 mod key_rotation_claim;
 mod key_rotation_cut_over;
+mod key_rotation_cut_over_foreign;
 mod key_rotation_cut_over_killed;
 mod key_rotation_cut_over_readers;
 mod key_rotation_cut_over_refused;

@@ -10,8 +10,9 @@ use super::index::index;
 use super::session::Session;
 use super::snapshot::await_older;
 use super::{Progress, TokenJob, VIEW_AND_KEYS, unfinished};
-use crate::db::rotation::token_key::cut_over::{self, Comparison, may_replace_view};
-use crate::db::{Connection, Role, Server};
+use crate::db::rotation::token_key::cut_over::{self, SlotChange, may_replace_view};
+use crate::db::rotation::token_key::{TokenRefusal, TokenReport, report};
+use crate::db::{Connection, DbError, Role, Server};
 use crate::domain::RotationStep;
 
 /// How to cut over.
@@ -37,7 +38,7 @@ pub struct CutOver {
     /// The key whose tokens show.
     pub new_key: Option<Uuid>,
     /// What was compared; nothing where it was cut over before.
-    pub compared: Vec<Comparison>,
+    pub compared: Option<TokenReport>,
 }
 
 /// Makes the view show the tokens of the new key. Until it is finished, it can be rolled back.
@@ -54,8 +55,7 @@ pub async fn cut_over(
     let mut session = Session { conn, patience: options.patience, told: &told };
     let job = unfinished(session.conn).await?;
     let TokenJob { id, job: row, .. } = &job;
-    let mut done =
-        CutOver { job: *id, old_key: row.old_keys.first().copied(), new_key: row.new_key, compared: Vec::new() };
+    let mut done = CutOver { job: *id, old_key: row.old_keys.first().copied(), new_key: row.new_key, compared: None };
     match row.step {
         RotationStep::Filled => {}
         RotationStep::CutOver => return Ok(done),
@@ -72,33 +72,45 @@ pub async fn cut_over(
     index(&mut session, job.new_slot).await?;
     info!("the new tokens are indexed");
     told(Progress::Comparing);
-    if options.accept_unopened {
-        cut_over::fill_unopened(session.conn, *id).await?;
-    }
-    done.compared = compare(session.conn, &job, options).await?;
+    let compared = compare(session.conn, &job, options).await?;
+    done.compared = Some(compared);
     info!("equal values are equal under both keys");
     await_older(&mut session).await?;
     info!("nobody has an older snapshot");
-    show(&mut session, &job, options.reason.as_deref(), &done.compared).await?;
+    show(&mut session, &job, options.reason.as_deref(), &compared).await?;
     Ok(done)
 }
 
-async fn compare(
-    conn: &mut Connection,
-    job: &TokenJob,
-    options: &CutOverOptions,
-) -> Result<Vec<Comparison>, CutOverError> {
-    let compared = cut_over::compare(conn, job.id).await?;
-    if compared.iter().any(|field| !field.is_equal()) {
-        return Err(Refusal::Groups(compared).into());
+/// By what `verify` goes by, or it would find wanting what is cut over. Ingestion goes on: nothing is locked.
+async fn compare(conn: &mut Connection, job: &TokenJob, options: &CutOverOptions) -> Result<TokenReport, CutOverError> {
+    let mut tries = 3;
+    let compared = loop {
+        if options.accept_unopened {
+            cut_over::fill_unopened(conn, job.id).await?;
+        }
+        let compared = match report(conn, job.id).await? {
+            Ok(compared) => compared,
+            Err(TokenRefusal::NotFilled) => return Err(Refusal::Changed(SlotChange::OtherStep).into()),
+            Err(_) => return Err(DbError::unreadable("comparing tokens").into()),
+        };
+        tries -= 1;
+        // A row of a value may have come since another of it got a token that stands in.
+        if tries == 0 || compared.stand_ins == 0 || !options.accept_unopened || compared.shows_the_same() {
+            break compared;
+        }
+    };
+    if !compared.has_both() {
+        let rows = compared.only_old + compared.only_new + compared.other_keys;
+        return Err(Refusal::Keys(rows.unsigned_abs()).into());
     }
-    let (mismatched, unopened) =
-        compared.first().map_or((0, 0), |field| (field.mismatched.unsigned_abs(), field.unopened.unsigned_abs()));
-    if mismatched > 0 && !options.accept_mismatches {
-        return Err(Refusal::Mismatched(mismatched).into());
+    if !compared.shows_the_same() {
+        return Err(Refusal::Groups.into());
     }
-    if unopened > 0 && !options.accept_unopened {
-        return Err(Refusal::Unopened(unopened).into());
+    if compared.mismatched > 0 && !options.accept_mismatches {
+        return Err(Refusal::Mismatched(compared.mismatched.unsigned_abs()).into());
+    }
+    if compared.stand_ins > 0 && !options.accept_unopened {
+        return Err(Refusal::Unopened(compared.stand_ins.unsigned_abs()).into());
     }
     Ok(compared)
 }
@@ -107,16 +119,13 @@ async fn show<T: Fn(Progress)>(
     session: &mut Session<'_, T>,
     job: &TokenJob,
     reason: Option<&str>,
-    compared: &[Comparison],
+    compared: &TokenReport,
 ) -> Result<(), CutOverError> {
-    let distinct: serde_json::Map<_, _> =
-        compared.iter().map(|field| (field.field.clone(), json!(field.pairs))).collect();
-    let first = compared.first();
     let details = json!({
-        "rows": first.map(|field| field.row_count),
-        "distinct": distinct,
-        "mismatched": first.map(|field| field.mismatched),
-        "unopened": first.map(|field| field.unopened),
+        "rows": compared.row_count,
+        "distinct": { "ip": compared.ip_pairs, "device_id": compared.device_id_pairs },
+        "mismatched": compared.mismatched,
+        "unopened": compared.stand_ins,
     })
     .to_string();
     session

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::db::rotation::token_key::cut_over::{Comparison, Holder, SlotChange, Unfilled};
+use crate::db::rotation::token_key::cut_over::{Holder, SlotChange, Unfilled};
 use crate::db::{ConnectError, DbError};
 use crate::domain::RotationStep;
 
@@ -76,7 +76,10 @@ pub enum Refusal {
     /// Rows have old tokens that are not those of their values. The integrity of what is stored is broken.
     Mismatched(u64),
     /// Equal values have unequal tokens, or unequal ones equal. The integrity of what is stored is broken.
-    Groups(Vec<Comparison>),
+    Groups,
+    /// Rows lack tokens of one of the two keys, or have another's, and no run listed them. The integrity of what is
+    /// stored is broken.
+    Keys(u64),
     /// Somebody changed by hand what the rotation relies on.
     Changed(SlotChange),
 }

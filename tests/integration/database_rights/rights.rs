@@ -22,7 +22,6 @@ pub(super) const RIGHTS: &[(&str, &[&str])] = &[
     ("function claim_rotation", &["reseal EXECUTE", "rewrap EXECUTE"]),
     ("function closed_by_restore", &[]),
     ("function closed_case", &[]),
-    ("function compare_slots", &[]),
     ("function count_given_up", &["reseal EXECUTE"]),
     ("function count_reseal", &["reseal EXECUTE"]),
     ("function covering_checkpoint", &["lookup EXECUTE", "unmask EXECUTE"]),

@@ -29,7 +29,9 @@ Until `finish`, both keys' tokens are kept, unmask finds rows by either, and the
 The login needs to be a member of pii_vault_owner, and CREATE on schema public, as the one that ran
 `pii-vault init` has.
 
-Exit status 3: rows lack new tokens. 4: rows were tampered with, or duplicates would differ.
+Exit status 3: refused: no rotation is under way, or it is elsewhere; rows lack new tokens, or do not
+open, without --accept-unopened; the login may not replace the view; somebody changed by hand what
+the rotation relies on. 4: rows were tampered with, or duplicates would differ.
 
 Examples:
   pii-vault key-rotation token-key cut-over
@@ -88,17 +90,16 @@ struct Shown {
 
 impl From<CutOver> for Shown {
     fn from(done: CutOver) -> Self {
-        let pairs = |name| done.compared.iter().find(|field| field.field == name).map(|field| field.pairs);
-        let first = done.compared.first();
+        let compared = done.compared;
         Self {
             job: done.job,
             old_key: done.old_key,
             new_key: done.new_key,
-            rows: first.map(|field| field.row_count),
-            distinct_ips: pairs("ip"),
-            distinct_device_ids: pairs("device_id"),
-            mismatched: first.map(|field| field.mismatched),
-            unopened: first.map(|field| field.unopened),
+            rows: compared.map(|report| report.row_count),
+            distinct_ips: compared.map(|report| report.ip_pairs),
+            distinct_device_ids: compared.map(|report| report.device_id_pairs),
+            mismatched: compared.map(|report| report.mismatched),
+            unopened: compared.map(|report| report.stand_ins),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) fn not_done(error: CutOverError, format: OutputFormat) -> anyhow::Res
         other => return Err(anyhow::Error::new(other).context("what is done stays done, run it again to go on")),
     };
     let status = match refusal {
-        Refusal::Mismatched(_) | Refusal::Groups(_) => ExitStatus::IntegrityBroken,
+        Refusal::Mismatched(_) | Refusal::Groups | Refusal::Keys(_) => ExitStatus::IntegrityBroken,
         _ => ExitStatus::Refused,
     };
     Refused::from(refusal).tell(format)?;
@@ -98,7 +98,13 @@ impl From<Refusal> for Refused {
                 "find out who changed them: key-rotation status lists them; what they show from here on is right, so \
                  --accept-mismatches goes on",
             ),
-            Refusal::Groups(_) => (
+            Refusal::Keys(rows) => (
+                "keys_differ",
+                format!("{rows} rows lack tokens of one of the two keys, or have another's, and no run listed them"),
+                "pii-vault key-rotation token-key verify lists them; find out who changed them. Then roll the rotation \
+                 back, and begin another, which lists them",
+            ),
+            Refusal::Groups => (
                 "groups_differ",
                 "equal values have unequal tokens under one of the keys, or unequal ones equal".to_owned(),
                 "pii-vault key-rotation token-key verify lists the rows; roll the rotation back, and begin another",

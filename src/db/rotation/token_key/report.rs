@@ -20,13 +20,16 @@ pub struct TokenReport {
     /// Those among them that did not open.
     #[diesel(sql_type = BigInt)]
     pub passed_over: i64,
+    /// Rows that did not open, and have new tokens that stand in.
+    #[diesel(sql_type = BigInt)]
+    pub stand_ins: i64,
     /// Rows that lack old tokens.
     #[diesel(sql_type = BigInt)]
     pub only_new: i64,
     /// Rows that name other token keys.
     #[diesel(sql_type = BigInt)]
     pub other_keys: i64,
-    /// Rows whose old tokens are not those of their values, which the counts below leave out.
+    /// Rows whose old tokens are not those of their values. What is in their old slots is in no other count.
     #[diesel(sql_type = BigInt)]
     pub mismatched: i64,
     /// Distinct old tokens of ips.
@@ -54,8 +57,19 @@ impl TokenReport {
     /// then both show the same groups of duplicates.
     #[must_use]
     pub fn holds(&self) -> bool {
+        self.has_both() && self.shows_the_same()
+    }
+
+    /// Whether each row has tokens of both keys, and of no others.
+    #[must_use]
+    pub fn has_both(&self) -> bool {
         self.only_old + self.only_new + self.other_keys == 0
-            && self.old_ips == self.ip_pairs
+    }
+
+    /// Whether there is one new token for each old one and the other way around.
+    #[must_use]
+    pub fn shows_the_same(&self) -> bool {
+        self.old_ips == self.ip_pairs
             && self.new_ips == self.ip_pairs
             && self.old_device_ids == self.device_id_pairs
             && self.new_device_ids == self.device_id_pairs

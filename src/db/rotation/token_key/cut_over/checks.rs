@@ -1,6 +1,6 @@
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Bool, Date as SqlDate, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Date as SqlDate, Integer, Nullable, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use time::Date;
 use uuid::Uuid;
@@ -21,40 +21,6 @@ pub struct Unfilled {
     pub set_aside: u64,
     /// The first of them, and why they were set aside.
     pub first: Vec<(Position, Option<RotationFailure>)>,
-}
-
-/// Equal values under both keys, of one field. Rows that the job lists are not among `rows`.
-#[derive(Clone, Debug, QueryableByName)]
-pub struct Comparison {
-    /// `ip` or `device_id`.
-    #[diesel(sql_type = Text)]
-    pub field: String,
-    /// Rows compared.
-    #[diesel(sql_type = BigInt)]
-    pub row_count: i64,
-    /// Distinct old tokens.
-    #[diesel(sql_type = BigInt)]
-    pub old_tokens: i64,
-    /// Distinct new tokens.
-    #[diesel(sql_type = BigInt)]
-    pub new_tokens: i64,
-    /// Distinct pairs of an old and a new token.
-    #[diesel(sql_type = BigInt)]
-    pub pairs: i64,
-    /// Rows whose old token is not the one of their value.
-    #[diesel(sql_type = BigInt)]
-    pub mismatched: i64,
-    /// Rows that do not open.
-    #[diesel(sql_type = BigInt)]
-    pub unopened: i64,
-}
-
-impl Comparison {
-    /// Whether rows that had equal tokens have equal ones again, and no others.
-    #[must_use]
-    pub fn is_equal(&self) -> bool {
-        self.old_tokens == self.pairs && self.new_tokens == self.pairs
-    }
 }
 
 /// Whether the login itself may replace the view: it needs CREATE on schema public, and rights of the owner.
@@ -158,18 +124,6 @@ pub async fn verify_filled(conn: &mut Connection, slot: TokenSlot) -> Result<(Sl
         .and_then(committed)
         .map_err(DbError::during("verifying that a token slot is filled"))?;
     Ok((row.outcome, row.verified.unsigned_abs(), row.total.unsigned_abs()))
-}
-
-/// Compares the groups of equal tokens under both keys, field by field.
-///
-/// # Errors
-/// [`DbError`].
-pub async fn compare(conn: &mut Connection, job: Uuid) -> Result<Vec<Comparison>, DbError> {
-    sql_query("SELECT * FROM pii_vault.compare_slots($1)")
-        .bind::<SqlUuid, _>(job)
-        .load(conn)
-        .await
-        .map_err(DbError::during("comparing the groups of equal tokens"))
 }
 
 #[derive(QueryableByName)]

@@ -9,8 +9,7 @@ mod indexes;
 mod places;
 
 pub use checks::{
-    Comparison, Unfilled, compare, fill_again, fill_unopened, keep_filled, let_unfilled, may_replace_view, unfilled,
-    verify_filled,
+    Unfilled, fill_again, fill_unopened, keep_filled, let_unfilled, may_replace_view, unfilled, verify_filled,
 };
 pub use in_the_way::{Holder, Snapshots, holders, snapshots, still_held};
 pub use indexes::{IndexStep, give_turn, next_index, run_index, take_turn, turn_holders};
