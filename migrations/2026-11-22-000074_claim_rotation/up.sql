@@ -457,7 +457,8 @@ AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.own_rotation(pause_rotation.job, true);
 BEGIN
-    IF own.paused OR own.ended_at IS NOT NULL THEN
+    -- Of a token key: what is filled or cut over, nobody works on.
+    IF own.paused OR own.step NOT IN ('work', 'emptying') THEN
         RETURN;
     END IF;
     UPDATE pii_vault.rotation_jobs AS j SET paused = true WHERE j.id = own.id;

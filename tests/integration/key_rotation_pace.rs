@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::World;
+use serde_json::json;
+
+use crate::support::{Who, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_workers_at_a_low_rate_keep_it_and_stop_at_once() {
@@ -37,4 +39,32 @@ async fn many_workers_at_a_low_rate_keep_it_and_stop_at_once() {
     assert!(world.count(beyond).await <= 1);
     world.data_key(&["run"]).done();
     assert_eq!(world.rows_under_old_keys().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pauses_a_token_key_s_rotation_is_told_whether_anything_was_at_work() {
+    let world = World::vault().await;
+    world.fill_other_slot_raw(20).await;
+    let pause = ["key-rotation", "token-key", "pause", "--reason", "enough", "--output", "json"];
+    let as_who = |who: Who| world.pii_vault(who, &pause).finish();
+    let ingest = as_who(Who::Ingest).exits(1);
+    assert!(ingest.stderr.contains("pii_vault_reseal"), "the first reason: {}", ingest.stderr);
+    for step in ["filled", "cut_over"] {
+        assert_eq!(as_who(Who::Reseal).done().json()["paused"], false, "{step}");
+        assert_eq!(world.rotation_step().await, step);
+        assert_eq!(world.count("pii_vault.rotation_jobs WHERE paused").await, 0);
+        if step == "filled" {
+            let human = world.pii_vault(Who::Reseal, &pause[..5]).finish().done().stdout;
+            assert!(human.contains("nothing to pause") && human.contains("cut-over or rollback is next"), "{human}");
+            world.administer(&["cut-over"]).finish().done();
+        }
+    }
+    let mut finish = world.administer(&["finish", "--batch", "1", "--rate", "1/s"]);
+    finish.wait_for_log("no indexes any more");
+    let service = as_who(Who::Reseal).exits(1);
+    assert!(service.stderr.contains("a slot is being emptied"), "{}", service.stderr);
+    assert!(service.stderr.contains("pii_vault_owner"), "{}", service.stderr);
+    let owner = world.administer(&["pause", "--reason", "enough"]).finish().done().json();
+    assert_eq!(owner["paused"], true);
+    assert_eq!(finish.finish().done().json()["ended"], json!("paused"));
 }

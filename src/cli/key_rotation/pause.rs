@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use anyhow::Context as _;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::{self, OutputFormat};
-use crate::db::{Connection, Role, Server, rotation};
+use crate::db::rotation::{self, Job};
+use crate::db::{ConnectError, Connection, Role, Server};
 use crate::domain::{Purpose, RotationKind, RotationStep};
 
 #[derive(clap::Args, Debug)]
@@ -29,32 +31,57 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
     let role = if kind == RotationKind::Kek { Role::Rewrap } else { Role::Reseal };
-    let mut conn = connect(&server, kind, role).await?;
+    let (mut conn, refused) = connect(&server, kind, role).await?;
     let job = rotation::unfinished(&mut conn, kind, purpose).await?;
-    if let Some(job) = &job {
-        if job.step == RotationStep::Emptying {
-            conn = server.connect(Role::Owner).await?;
+    match (&job, refused) {
+        (Some(Job { id, step: RotationStep::Work, .. }), None) => rotation::pause(&mut conn, *id, &args.reason).await?,
+        // Only who fills rows may make others stop that do.
+        (Some(Job { step: RotationStep::Work, .. }), Some(refused)) => return Err(refused.into()),
+        (Some(Job { id, step: RotationStep::Emptying, .. }), refused) => {
+            if refused.is_none() {
+                conn = server.connect(Role::Owner).await.context("a slot is being emptied")?;
+            }
+            rotation::pause(&mut conn, *id, &args.reason).await?;
         }
-        rotation::pause(&mut conn, job.id, &args.reason).await?;
+        _ => {}
     }
-    let paused =
-        Paused { job: job.as_ref().map(|job| job.id), runners: job.map_or(0, |job| job.runners), kind, purpose };
+    let paused = Paused {
+        job: job.as_ref().map(|job| job.id),
+        paused: job.as_ref().is_some_and(|job| job.step.is_work()),
+        runners: job.as_ref().map_or(0, |job| job.runners),
+        step: job.map(|job| job.step),
+        kind,
+        purpose,
+    };
     output::result(format, &paused, &paused)?;
     Ok(ExitStatus::Done)
 }
 
-/// A token key's rotation ends in the hands of an administrator, who may not have the role of the service.
-async fn connect(server: &Server, kind: RotationKind, role: Role) -> anyhow::Result<Connection> {
+/// A token key's rotation ends in the hands of an administrator, who may not have the role of the service: then also
+/// why that was refused.
+async fn connect(
+    server: &Server,
+    kind: RotationKind,
+    role: Role,
+) -> Result<(Connection, Option<ConnectError>), ConnectError> {
     match server.connect(role).await {
-        Err(_) if kind == RotationKind::TokenKey => Ok(server.connect(Role::Owner).await?),
-        connected => Ok(connected?),
+        Ok(conn) => Ok((conn, None)),
+        Err(refused) if kind == RotationKind::TokenKey => match server.connect(Role::Owner).await {
+            Ok(conn) => Ok((conn, Some(refused))),
+            Err(_) => Err(refused),
+        },
+        Err(refused) => Err(refused),
     }
 }
 
 #[derive(Serialize)]
 struct Paused {
     job: Option<Uuid>,
+    /// `false`: nothing was at work.
+    paused: bool,
     runners: i64,
+    #[serde(skip)]
+    step: Option<RotationStep>,
     #[serde(skip)]
     kind: RotationKind,
     #[serde(skip)]
@@ -67,6 +94,13 @@ impl fmt::Display for Paused {
         let Some(job) = self.job else {
             return writeln!(f, "no {kind} rotation of {purpose} keys is under way");
         };
+        if !self.paused {
+            let next = match self.step {
+                Some(RotationStep::Filled) => "all rows are filled; cut-over or rollback is next",
+                _ => "it is cut over; finish or rollback is next",
+            };
+            return writeln!(f, "nothing to pause  {job}: {next}");
+        }
         writeln!(f, "paused            {job}")?;
         match self.runners {
             0 => Ok(()),

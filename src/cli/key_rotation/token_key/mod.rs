@@ -24,7 +24,9 @@ const PAUSE_EXAMPLES: &str = "\
 Runners stop before their next page. `key-rotation token-key run` goes on where they were; so does
 `finish`, or `rollback`, where it was that.
 
-The login needs the role pii_vault_reseal.
+The login needs the role pii_vault_reseal; while `finish` or `rollback` empties a slot,
+pii_vault_owner. Where neither rows are filled nor a slot is emptied, nothing is at work, and that
+is said: nothing is paused or recorded.
 
 Examples:
   pii-vault key-rotation token-key pause --reason 'the disks are busy'";
