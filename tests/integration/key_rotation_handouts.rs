@@ -113,3 +113,24 @@ async fn each_verification_has_an_entry_that_names_its_rows() {
     }
     world.token_key(&["verify"]).done();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_takes_too_long_is_told_so_in_words_of_its_own() {
+    let world = World::vault().await;
+    world.import(3);
+    world.token_key(&["run", "--reason", "x"]).done();
+    world
+        .sql
+        .batch_execute(
+            "CREATE FUNCTION public.an_hour_goes_by() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN NEW.recorded_at := NEW.recorded_at - interval '1 hour'; RETURN NEW; END $$;
+             CREATE TRIGGER goes_by BEFORE UPDATE ON pii_vault.rotation_handouts
+                 FOR EACH ROW EXECUTE FUNCTION public.an_hour_goes_by()",
+        )
+        .await
+        .unwrap();
+    let map = ["key-rotation", "token-key", "token-map", "--reason", "x"];
+    let refused = world.pii_vault(Who::Reseal, &map).finish().exits(3).stderr;
+    assert!(refused.contains("for an hour") && refused.contains("(stale)"), "{refused}");
+    assert!(!refused.contains("10 minutes"), "{refused}");
+}

@@ -38,11 +38,16 @@ impl TokenMap {
         reason: &str,
         patience: Patience,
     ) -> Result<Result<Self, TokenRefusal>, RotationError> {
-        let id = match token_map::record(&mut *pool.get().await?, job, reason).await? {
+        let may_pass = RotationError::may_pass;
+        // One more record than exports, where the answer to the first was lost.
+        let record =
+            || async { Ok::<_, RotationError>(token_map::record(&mut *pool.get().await?, job, reason).await?) };
+        let id = match patience.wait_out(may_pass, || (), record).await? {
             Ok(id) => id,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let seq = handouts::arm(&mut *pool.get().await?, id).await?;
+        let arm = || async { Ok::<_, RotationError>(handouts::arm(&mut *pool.get().await?, id).await?) };
+        let seq = patience.wait_out(may_pass, || (), arm).await?;
         Ok(Ok(Self { id, seq, pool: pool.clone(), patience }))
     }
 

@@ -16,6 +16,10 @@ use crate::domain::RotationStep;
 use crate::key_rotation::token_key::Emptier;
 use crate::key_rotation::{self, Ending};
 
+/// No KMS is in it.
+pub(super) const PATIENCE: &str =
+    "How long others may be in the way of each step, or PostgreSQL away, before it gives up";
+
 /// Empties the slot, with a bar, and says how it ended. `became` is what the rotation is then.
 pub(super) async fn empty(
     server: &Server,

@@ -1,4 +1,4 @@
-use super::empty::empty;
+use super::empty::{PATIENCE, empty};
 use super::refusal::not_done;
 use super::watched::watched;
 use crate::cli::config::{DatabaseArgs, reason};
@@ -22,7 +22,7 @@ Examples:
   pii-vault key-rotation token-key rollback --reason 'dashboards keep tokens of their own'";
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("patience", |patience| patience.help(PATIENCE)))]
 pub(in crate::cli) struct Args {
     /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]

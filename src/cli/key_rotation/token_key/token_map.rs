@@ -16,7 +16,7 @@ use crate::cli::refusal::Refused;
 use crate::db::Role;
 use crate::db::rotation::token_key::TokenRefusal;
 use crate::db::rotation::token_key::token_map::TokenPair;
-use crate::domain::Field;
+use crate::domain::{AccessRefusal, Field};
 use crate::key_rotation::RotationError;
 use crate::key_rotation::token_key::TokenMap;
 use crate::patience::Patience;
@@ -30,6 +30,10 @@ Tokens are personal data, and this joins what a rotation is to separate: keep it
 can. Before a pair goes out, a committed entry of the audit log says who takes how many, and why.
 
 The login needs the role pii_vault_reseal. No key is unwrapped.
+
+Exit status 1: also where whoever reads the pairs went away. 3: refused: no rotation has filled its
+rows, no checkpoint covers the record, or an hour has passed since it: what went out until then is
+not the whole of it.
 
 Examples:
   pii-vault key-rotation token-key token-map --reason 'warehouse, ticket 4711' --out map.csv
@@ -96,6 +100,12 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             // Standard output may have pairs already.
             let format = if destination.is_standard() { OutputFormat::Human } else { format };
             return match error.downcast_ref().and_then(RotationError::refusal) {
+                Some(AccessRefusal::Stale) => Refused::new(
+                    "stale",
+                    "pairs go out for an hour after the record, and that is over",
+                    "run it again, which is recorded as another export; where its reader is slow, write to --out first",
+                )
+                .tell(format),
                 Some(why) => Refused::from(why).tell(format),
                 None => Err(error).context("the export is not whole"),
             };
