@@ -78,7 +78,7 @@ async fn rows_that_do_not_open_are_passed_over_and_set_aside() {
     assert_eq!(world.rows_under_old_keys().await, 10);
 
     // They are left as they are; nothing hides them.
-    let left = world.data_key(&["verify"]).exits(1).json();
+    let left = world.data_key(&["verify"]).exits(4).json();
     assert_eq!((&left["rows_left"], &left["opened"]), (&json!(10), &json!(34)), "{left}");
     let kept = world.data_key(&["retire", "--key", &corrupt, "--reason", "x"]).exits(3).json();
     assert_eq!(kept["refused"], "rows_left");

@@ -11,7 +11,7 @@ use crate::cli::key_rotation::run::refused_or;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{all, data_key};
 use crate::db::{Role, token_keys, vault};
-use crate::domain::RotationKind;
+use crate::domain::{RotationKind, RotationStep};
 use crate::key_rotation::{Proof, prove};
 use crate::patience::Patience;
 
@@ -25,8 +25,9 @@ Without a rotation ever, it counts the rows under all decrypt-only keys, and ope
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the data and token
 keys.
 
-Exit status 1: rows are left. 3: refused, as no checkpoint covers the record. 4: a row of the sample
-does not open, or has another value's token.
+Exit status 1: rows are left, and the rotation is not done, or there was none: run it. 3: refused, as
+no checkpoint covers the record. 4: rows are left of a rotation that is done: they do not open, or
+were put under its keys since; or a row of the sample does not open, or has another value's token.
 
 Examples:
   pii-vault key-rotation data-key verify
@@ -52,14 +53,16 @@ pub(in crate::cli) struct Args {
 
 pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let pool = args.database.server()?.pool(Role::Reseal, 1).await?;
-    let (job, keys, vault, active) = {
+    let (job, step, keys, vault, active) = {
         let mut conn = pool.get().await?;
         let mut jobs = all(&mut conn).await?.into_iter().filter(|job| job.kind == RotationKind::DataKey);
-        let job = jobs.find(|job| args.job.is_none_or(|id| job.id == id)).map(|job| job.id);
+        let job = jobs.find(|job| args.job.is_none_or(|id| job.id == id));
+        let (job, step) = job.map(|job| (job.id, job.step)).unzip();
         if args.job.is_some() && job.is_none() {
             anyhow::bail!("there is no such rotation of data keys; `pii-vault key-rotation status` lists them");
         }
-        (job, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?, token_keys::active(&mut conn).await?)
+        let active = token_keys::active(&mut conn).await?;
+        (job, step, data_key::count(&mut conn, job).await?, vault::id(&mut conn).await?, active)
     };
     let proof = match job {
         Some(job) if args.sample > 0 => {
@@ -78,6 +81,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     Ok(match (proof.wrong.is_empty(), rows_left) {
         (false, _) => ExitStatus::IntegrityBroken,
         (true, 0) => ExitStatus::Done,
+        // Nothing of ours leaves them so.
+        (true, _) if step == Some(RotationStep::Done) => ExitStatus::IntegrityBroken,
         (true, _) => ExitStatus::Failed,
     })
 }
