@@ -95,7 +95,7 @@ impl fmt::Display for DbError {
                  alias at it, or set PII_VAULT_DATA_KMS_KEY, PII_VAULT_TOKEN_KMS_KEY or PII_VAULT_DEAD_LETTER_KMS_KEY, and \
                  start again"
             }
-            Fault::RotationOver => "somebody has finished the rotation, or rolled it back",
+            Fault::RotationOver => "the rotation is over: somebody has finished it, rolled it back, or given it up",
             Fault::Constraint => "the schema refused a row",
             Fault::Refused => "PostgreSQL refused; its server log says why",
             Fault::Missing => "a row that must be there is missing; did `pii-vault init` run?",

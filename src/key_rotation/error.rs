@@ -50,8 +50,8 @@ pub enum RotationError {
     /// The token keys of a rotation are not both in use.
     #[error("the token keys of this rotation are not both in use any more; see `pii-vault key-rotation status`")]
     TokenKeysGone,
-    /// Somebody finished the rotation or rolled it back.
-    #[error("somebody has finished the rotation, or rolled it back")]
+    /// Somebody finished the rotation, rolled it back or gave it up.
+    #[error("the rotation is over: somebody has finished it, rolled it back, or given it up")]
     Over,
     /// Writing what goes out.
     #[error("writing")]
@@ -75,7 +75,7 @@ impl RotationError {
         }
     }
 
-    /// Whether the work on it ended because somebody finished the rotation or rolled it back.
+    /// Whether the work on it ended because somebody ended the rotation.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Over) || matches!(self, Self::Db(error) if error.fault() == Fault::RotationOver)
