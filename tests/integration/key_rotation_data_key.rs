@@ -193,6 +193,8 @@ async fn it_pauses_at_sigterm_and_goes_on_where_it_was() {
     );
     assert_eq!(world.count("pii_vault.rotation_jobs WHERE paused").await, 1);
     assert_eq!(world.data_key(&["verify", "--sample", "20"]).exits(1).json()["opened"], 20);
+    let other = ["run", "--key", "00000000-0000-0000-0000-000000000009", "--reason", "a leak"];
+    assert_eq!(world.data_key(&other).exits(3).json()["refused"], "rotation_unfinished");
     let job = paused["job"].as_str().unwrap();
     let aside = ["key-rotation", "data-key", "set-aside", "--job", job, "--reason", "x"];
     let early = world.pii_vault(Who::Administrator, &aside).finish().exits(3);

@@ -45,10 +45,16 @@ async fn a_key_is_left_once_it_is_old_or_named() {
     assert_eq!((&begun["ended"], &begun["changed"]), (&json!("filled"), &json!(5)));
     let start = &world.log("key_rotation").await[0]["details"];
     assert_eq!((&start["named"], &start["max_age"]), (&json!([old]), &json!(7_776_000)));
-    // What is under way goes on, whatever is named.
-    let again = named(&other).done();
-    assert!(again.stderr.contains("what is named here is not looked at"), "{}", again.stderr);
+    // What is under way goes on, and no other in its place.
+    let again = named(&old).done();
+    assert!(!again.stderr.contains("goes on"), "{}", again.stderr);
+    let refused = named(&other).exits(3).json();
+    assert_eq!(refused["refused"], "rotation_unfinished");
+    assert!(refused["because"].as_str().unwrap().contains(&other), "{refused}");
     world.administer(&["cut-over"]).finish().done();
+    let refused = named(&old).exits(3).json();
+    assert_eq!(refused["refused"], "unfinished_rotation");
+    assert!(refused["next"].as_str().unwrap().contains("token-key finish gives the old key up"), "{refused}");
     world.administer(&["finish"]).finish().done();
     world.past_triggers("UPDATE pii_vault.token_keys SET created_at = now() - interval '91 days'").await;
     assert_eq!(world.token_key(&["run", "--max-age", "92d", "--reason", "x"]).done().json()["job"], Value::Null);

@@ -88,6 +88,8 @@ async fn corrupt_rows_are_passed_over_and_tampered_ones_listed_and_all_others_fi
     assert_eq!(world.token_key(&["run"]).exits(4).json()["changed"], 590, "not tried by itself");
     let again = world.token_key(&["run", "--retry"]).exits(4).json();
     assert_eq!([&again["changed"], &again["failed"]], [&json!(600), &json!(3)]);
+    let retried = world.log("key_rotation").await.into_iter().find(|entry| entry["details"]["step"] == "retry");
+    assert_eq!(retried.unwrap()["reason"], "yearly", "the one that somebody gave, where there is no new one");
     let found = world.token_key(&["verify"]).done().json();
     assert_eq!((&found["without_new"], &found["mismatched"]), (&json!(0), &json!(3)));
 

@@ -85,18 +85,29 @@ pub(super) async fn drive<W: Worker>(
     }
 }
 
-/// What is named has no effect on a rotation that is recorded already.
-pub(super) fn going_on(job: &Job) {
-    let keys = match job.kind {
-        RotationKind::Kek => so_many(job.total, "key"),
-        RotationKind::DataKey | RotationKind::TokenKey => {
-            so_many(i128::try_from(job.old_keys.len()).unwrap_or(i128::MAX), "key")
-        }
-    };
-    output::complain(&format!(
-        "goes on with rotation {}, of {keys}; what is named here is not looked at. Once it is done, run this again",
-        job.id
-    ));
+/// Of a rotation that is not finished: refuses keys by name that it does not leave. It goes on as it was recorded, which
+/// is said where `more` is asked for than is named.
+pub(super) fn going_on(job: &Job, named: &[Uuid], more: bool) -> Result<(), Refused> {
+    if let Some(key) = named.iter().find(|key| !job.old_keys.contains(key)) {
+        return Err(Refused::new(
+            "rotation_unfinished",
+            format!("rotation {} is not finished, and was not begun for key {key}", job.id),
+            "run it to its end first, by the same command without --key; key-rotation status shows how far it is",
+        ));
+    }
+    if more {
+        let keys = match job.kind {
+            RotationKind::Kek => so_many(job.total, "key"),
+            RotationKind::DataKey | RotationKind::TokenKey => {
+                so_many(i128::try_from(job.old_keys.len()).unwrap_or(i128::MAX), "key")
+            }
+        };
+        output::complain(&format!(
+            "goes on with rotation {}, which is not finished: it covers {keys}, and others need another run after it",
+            job.id
+        ));
+    }
+    Ok(())
 }
 
 /// Shows how far a job is, and how fast: what earlier runs did is no part of the speed.

@@ -109,13 +109,13 @@ async fn what_is_no_key_is_refused_and_a_job_of_some_keys_is_of_no_others() {
     assert_eq!(sqlstate(&rewrap, &store(&other)).await.as_deref(), Some("22023"));
     assert_eq!(sqlstate(&rewrap, &store(&one)).await, None);
 
-    // What is under way goes on, whatever is named; what is asked of all is not answered by some.
-    assert_eq!(data(&world, &["run", "--newest-material"]).exits(3).json()["refused"], "rotation_unfinished");
-    let ended = data(&world, &["run", "--key", &other]).done();
-    assert!(
-        ended.stderr.contains(&format!("goes on with rotation {job}, of 1 key; what is named")),
-        "{}",
-        ended.stderr
-    );
+    // What is under way goes on, and no other in its place; what is asked of all is not answered by some.
+    for another in [&["--newest-material"][..], &["--reason", "yearly"], &["--key", &one, "--key", &other]] {
+        let refused = data(&world, &[&["run"], another].concat()).exits(3).json();
+        assert_eq!(refused["refused"], "rotation_unfinished", "{another:?}");
+    }
+    let ended = data(&world, &["run", "--key", &one, "--max-age", "90d"]).done();
+    let told = format!("goes on with rotation {job}, which is not finished: it covers 1 key, and others");
+    assert!(ended.stderr.contains(&told), "{}", ended.stderr);
     assert_eq!(ended.json()["changed"], 1);
 }

@@ -33,8 +33,9 @@ After it: data-key verify, then data-key retire.
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt and
 kms:GenerateDataKey on the data key.
 
-Exit status 3: refused, as no checkpoint covers the record, or somebody abandoned it. 4: a row did
-not open; the others were sealed anew. 0 also where it was paused or told to stop: the same command goes on.
+Exit status 3: refused, as no checkpoint covers the record, somebody abandoned it, or one is not
+finished that was not begun for --key. 4: a row did not open; the others were sealed anew. 0 also
+where it was paused or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation data-key run --max-age 90d --reason 'quarterly'
@@ -68,8 +69,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
     let under_way = unfinished(&mut *pool.get().await?, RotationKind::DataKey, Purpose::Data).await?;
     let job = match under_way {
         Some(job) => {
-            if args.max_age.is_some() || !args.key.is_empty() {
-                going_on(&job);
+            if let Err(refused) = going_on(&job, &args.key, args.max_age.is_some()) {
+                return refused.tell(format);
             }
             job.id
         }

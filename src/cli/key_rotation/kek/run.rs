@@ -47,7 +47,8 @@ The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on bo
 
 Where the KMS key to wrap by is lost, `kek abandon` makes way for another rotation.
 
-Exit status 3: refused, or somebody abandoned it. 4: KMS does not unwrap some keys, which were
+Exit status 3: refused, as one of other keys or to another KMS key is not finished, or somebody
+abandoned it. 4: KMS does not unwrap some keys, which were
 altered or moved; they were passed over, `key-rotation status --job` lists them, and all others were
 wrapped anew. 0 also where it was paused or told to stop: the same command goes on.
 
@@ -95,6 +96,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         named: args.to.is_some(),
         to: args.to.unwrap_or_else(|| KmsKeys::from(args.kms).wrapping(args.purpose).to_owned()),
         which: args.choice.which(args.newest_material),
+        begins: args.reason.is_some(),
         patience: options.patience,
     };
     let of_some = matches!(asked.which, Which::Chosen { .. });
@@ -127,6 +129,8 @@ struct Asked {
     to: String,
     named: bool,
     which: Which,
+    /// Whether it is said why.
+    begins: bool,
     patience: Patience,
 }
 
@@ -140,14 +144,18 @@ impl Asked {
     /// To the KMS key that was recorded, whatever its alias stands for by now.
     async fn go_on(&self, conn: &mut Connection, job: rotation::Job) -> anyhow::Result<Begun> {
         let target = job.target_kms_key.clone().unwrap_or_default();
-        let is_of_all = job.wrapped_before.is_some() && job.old_keys.is_empty();
-        let is_another = self.which == Which::All && !is_of_all
+        let is_of_some = !job.old_keys.is_empty();
+        // What is asked of all is not answered by some.
+        let is_another = self.which == Which::All && (is_of_some || job.wrapped_before.is_none())
+            || self.which == Which::OfOthers && is_of_some && self.begins
             || self.named && self.target(conn).await?.is_some_and(|asked| asked != target);
         if is_another {
             return Ok(Begun::Refused(unfinished(Some(&target))));
         }
-        if matches!(self.which, Which::Chosen { .. }) {
-            going_on(&job);
+        if let Which::Chosen { keys, max_age } = &self.which
+            && let Err(refused) = going_on(&job, keys, max_age.is_some())
+        {
+            return Ok(Begun::Refused(refused));
         }
         info!(job = %job.id, kms_key = target, "going on");
         Ok(Begun::Job { id: job.id, target })
@@ -200,7 +208,7 @@ fn unfinished(target: Option<&str>) -> Refused {
     Refused::new(
         "rotation_unfinished",
         format!("another rotation of these keys is not finished{to}"),
-        "run it to its end first, without --to and --newest-material, or give it up: key-rotation kek abandon",
+        "run it to its end first, by --purpose alone, or give it up: key-rotation kek abandon",
     )
 }
 

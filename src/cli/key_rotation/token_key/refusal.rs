@@ -7,6 +7,7 @@ use crate::cli::config::usage;
 use crate::cli::exit::ExitStatus;
 use crate::cli::output::OutputFormat;
 use crate::cli::refusal::{Refused, RefusedRow};
+use crate::db::rotation::Job;
 use crate::db::rotation::token_key::TokenRefusal;
 use crate::db::rotation::token_key::cut_over::Unfilled;
 use crate::domain::{RotationFailure, RotationStep};
@@ -25,6 +26,18 @@ pub(super) fn not_done(error: CutOverError, format: OutputFormat) -> anyhow::Res
     };
     Refused::from(refusal).tell(format)?;
     Ok(status)
+}
+
+/// Of a rotation whose rows are filled, and that is not done.
+pub(super) fn to_be_ended(job: &Job) -> Refused {
+    let next = match job.step {
+        RotationStep::Emptying if job.rolled_back => {
+            "pii-vault key-rotation token-key rollback empties what is left of it"
+        }
+        RotationStep::Emptying => "pii-vault key-rotation token-key finish empties what is left of its slot",
+        _ => "pii-vault key-rotation token-key finish gives the old key up; rollback gives the new one up",
+    };
+    Refused::new("unfinished_rotation", "another rotation of the token key is not done", next)
 }
 
 impl From<TokenRefusal> for Refused {

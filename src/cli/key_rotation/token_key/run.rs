@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::refusal::to_be_ended;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration, reason, usage};
 use crate::cli::exit::ExitStatus;
@@ -37,7 +38,7 @@ The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDa
 kms:Decrypt on the token key, and kms:Decrypt on the data key.
 
 Exit status 3: refused: another rotation is not done, somebody ended this one, or --key is not the
-key in use. 4: rows were listed. 0 also where it was paused or told to stop, and the same command
+key in use, nor the one that an unfinished rotation leaves. 4: rows were listed. 0 also where it was paused or told to stop, and the same command
 goes on, and where the key is younger than --max-age: then nothing is begun or recorded.
 
 Examples:
@@ -59,7 +60,7 @@ pub(in crate::cli) struct Args {
     /// Why, for the record: at most 1000 characters. Needed to begin, not to go on
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
-    /// Try once more what did not open
+    /// Try once more what did not open. Recorded with --reason, or with the reason of the rotation
     #[arg(long)]
     retry: bool,
     #[command(flatten)]
@@ -76,12 +77,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     let (config, keys) = (client::load().await, KmsKeys::from(args.kms));
     let options = args.pace.options();
     let job = match current(&pool).await? {
-        Some(job) => {
-            if args.max_age.is_some() || args.key.is_some() {
-                going_on(&job);
-            }
-            job
-        }
+        Some(job) => job,
         None => {
             let Some(reason) = &args.reason else { return usage("to begin a rotation, say why: --reason TEXT") };
             let wrapper = Kms::new(&config, keys.clone());
@@ -101,10 +97,13 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         }
     };
     if !matches!(job.step, RotationStep::Work | RotationStep::Filled) {
-        return Refused::from(TokenRefusal::Unfinished).tell(format);
+        return to_be_ended(&job).tell(format);
+    }
+    if let Err(refused) = going_on(&job, args.key.as_slice(), false) {
+        return refused.tell(format);
     }
     if args.retry {
-        let why = args.reason.as_deref().unwrap_or("tried once more");
+        let why = args.reason.as_deref().unwrap_or(&job.reason);
         retry(&mut *pool.get().await?, job.id, why).await?;
     }
     let (id, wrapper) = (job.id, Kms::for_job(&config, job.id, keys));
