@@ -41,7 +41,16 @@ async fn a_row_that_names_a_foreign_key_is_accepted_emptied_and_in_no_later_rota
     world.token_key(&["verify"]).done();
 
     world.token_key(&["run", "--reason", "three"]).done();
-    world.administer(&["cut-over"]).finish().done();
+    world
+        .sql
+        .batch_execute(
+            "UPDATE pii_vault.login_events SET ip_token_b = NULL, device_id_token_b = NULL, token_key_b = NULL
+             WHERE event_id = (SELECT event_id FROM pii_vault.login_events ORDER BY event_id LIMIT 1)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(world.administer(&["cut-over"]).finish().exits(4).json()["refused"], "token_mismatch");
+    assert_eq!(world.administer(&["cut-over", "--accept-mismatches"]).finish().done().json()["mismatched"], 1);
     world.administer(&["finish"]).finish().done();
     world.token_key(&["verify"]).done();
 }

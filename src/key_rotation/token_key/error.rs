@@ -77,8 +77,7 @@ pub enum Refusal {
     Mismatched(u64),
     /// Equal values have unequal tokens, or unequal ones equal. The integrity of what is stored is broken.
     Groups,
-    /// Rows lack tokens of one of the two keys, or have another's, and no run listed them. The integrity of what is
-    /// stored is broken.
+    /// Rows name a third key, or lack new tokens, and no run listed them. The integrity of what is stored is broken.
     Keys(u64),
     /// Somebody changed by hand what the rotation relies on.
     Changed(SlotChange),

@@ -29,9 +29,9 @@ Until `finish`, both keys' tokens are kept, unmask finds rows by either, and the
 The login needs to be a member of pii_vault_owner, and CREATE on schema public, as the one that ran
 `pii-vault init` has.
 
-Exit status 3: refused: no rotation is under way, or it is elsewhere; rows lack new tokens, or do not
-open, without --accept-unopened; the login may not replace the view; somebody changed by hand what
-the rotation relies on. 4: rows were tampered with, or duplicates would differ.
+Exit status 3: refused: no rotation is under way, or it is elsewhere; rows lack new tokens, or do
+not open and --accept-unopened is wanting; the login may not replace the view; somebody changed by
+hand what the rotation relies on. 4: rows were tampered with, or duplicates would differ.
 
 Examples:
   pii-vault key-rotation token-key cut-over
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Args {
     /// Why now, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
-    /// Also where `run` listed rows whose old tokens were tampered with: they show the right ones from here on
+    /// Also where `run` listed rows whose old tokens were tampered with, or rows have none any more: they show the right ones from here on
     #[arg(long)]
     accept_mismatches: bool,
     /// Also where `run` listed rows that do not open: each gets the new tokens of rows that had the same old ones, or
@@ -98,7 +98,7 @@ impl From<CutOver> for Shown {
             rows: compared.map(|report| report.row_count),
             distinct_ips: compared.map(|report| report.ip_pairs),
             distinct_device_ids: compared.map(|report| report.device_id_pairs),
-            mismatched: compared.map(|report| report.mismatched),
+            mismatched: compared.map(|report| report.mismatched + report.only_new),
             unopened: compared.map(|report| report.stand_ins),
         }
     }

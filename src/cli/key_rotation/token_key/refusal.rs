@@ -107,13 +107,17 @@ impl From<Refusal> for Refused {
             ),
             Refusal::Mismatched(rows) => (
                 "token_mismatch",
-                format!("{rows} rows had old tokens that are not those of their values: they were tampered with"),
-                "find out who changed them: key-rotation status lists them; what they show from here on is right, so \
+                format!(
+                    "{rows} rows have old tokens that are not those of their values, or none: they were tampered with"
+                ),
+                "find out who changed them: key-rotation status lists them, or token-key verify; what they show from here on is right, so \
                  --accept-mismatches goes on",
             ),
             Refusal::Keys(rows) => (
                 "keys_differ",
-                format!("{rows} rows lack tokens of one of the two keys, or have another's, and no run listed them"),
+                format!(
+                    "{rows} rows name a token key that is neither of the two, or lack new tokens, and no run listed them"
+                ),
                 "pii-vault key-rotation token-key verify lists them; find out who changed them. Then roll the rotation \
                  back, and begin another, which lists them",
             ),

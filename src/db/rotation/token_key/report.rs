@@ -57,13 +57,7 @@ impl TokenReport {
     /// then both show the same groups of duplicates.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.has_both() && self.shows_the_same()
-    }
-
-    /// Whether each row has tokens of both keys, and of no others.
-    #[must_use]
-    pub fn has_both(&self) -> bool {
-        self.only_old + self.only_new + self.other_keys == 0
+        self.only_old + self.only_new + self.other_keys == 0 && self.shows_the_same()
     }
 
     /// Whether there is one new token for each old one and the other way around.
