@@ -25,9 +25,10 @@ Without a rotation ever, it counts the rows under all decrypt-only keys, and ope
 The login needs the role pii_vault_reseal. The AWS identity needs kms:Decrypt on the data and token
 keys.
 
-Exit status 1: rows are left, and the rotation is not done, or there was none: run it. 3: refused, as
-no checkpoint covers the record. 4: rows are left of a rotation that is done: they do not open, or
-were put under its keys since; or a row of the sample does not open, or has another value's token.
+Exit status 1: rows are left, and the rotation is not done, or there was none: run it. 3: refused,
+as no checkpoint covers the record. 4: rows are left of a rotation that is done: they do not open,
+or were put under its keys since; or a row of the sample does not open, or has another value's
+token.
 
 Examples:
   pii-vault key-rotation data-key verify

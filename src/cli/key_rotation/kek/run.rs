@@ -48,9 +48,9 @@ The login needs the role pii_vault_rewrap, the AWS identity kms:ReEncrypt* on bo
 Where the KMS key to wrap by is lost, `kek abandon` makes way for another rotation.
 
 Exit status 3: refused, as one of other keys or to another KMS key is not finished, or somebody
-abandoned it. 4: KMS does not unwrap some keys, which were
-altered or moved; they were passed over, `key-rotation status --job` lists them, and all others were
-wrapped anew. 0 also where it was paused or told to stop: the same command goes on.
+abandoned it. 4: KMS does not unwrap some keys, which were altered or moved; they were passed over,
+`key-rotation status --job` lists them, and all others were wrapped anew. 0 also where it was paused
+or told to stop: the same command goes on.
 
 Examples:
   pii-vault key-rotation kek run --purpose data --reason 'yearly' --to alias/pii-vault-data-2027

@@ -38,8 +38,9 @@ The login needs the role pii_vault_reseal. The AWS identity needs kms:GenerateDa
 kms:Decrypt on the token key, and kms:Decrypt on the data key.
 
 Exit status 3: refused: another rotation is not done, somebody ended this one, or --key is not the
-key in use, nor the one that an unfinished rotation leaves. 4: rows were listed. 0 also where it was paused or told to stop, and the same command
-goes on, and where the key is younger than --max-age: then nothing is begun or recorded.
+key in use, nor the one that an unfinished rotation leaves. 4: rows were listed. 0 also where it was
+paused or told to stop, and the same command goes on, and where the key is younger than --max-age:
+then nothing is begun or recorded.
 
 Examples:
   pii-vault key-rotation token-key run --reason 'yearly'
