@@ -39,7 +39,8 @@ impl World {
                      token_key_b = (SELECT id FROM pii_vault.token_keys WHERE state = 'pending');
                  INSERT INTO pii_vault.rotation_jobs (kind, purpose, seq, recorded_at, reason, old_keys, new_key, old_slot, step, total)
                  SELECT 'token-key', 'token', -1, clock_timestamp(), 'a test', ARRAY[a.id], p.id, 'a', 'filled', {count}
-                 FROM pii_vault.token_keys AS a, pii_vault.token_keys AS p WHERE a.state = 'active' AND p.state = 'pending'",
+                 FROM pii_vault.token_keys AS a, pii_vault.token_keys AS p WHERE a.state = 'active' AND p.state = 'pending';
+                 INSERT INTO pii_vault.rotation_scans SELECT id FROM pii_vault.rotation_jobs",
             ))
             .await
             .expect("a filled slot");
