@@ -113,7 +113,16 @@ DECLARE
     new_job pii_vault.rotation_jobs;
     source record;
     chooses constant boolean := coalesce(cardinality(choose_rewrap.keys), 0) > 0 OR choose_rewrap.max_age IS NOT NULL;
+    unusable boolean;
 BEGIN
+    EXECUTE format(
+        'SELECT EXISTS (SELECT FROM unnest($1) AS n (id) LEFT JOIN %s AS k ON k.id = n.id
+             WHERE k.state IS NULL OR k.state = ''retired'')',
+        pii_vault.key_table(choose_rewrap.purpose)
+    ) INTO unusable USING choose_rewrap.keys;
+    IF unusable OR choose_rewrap.max_age < interval '0' OR newest AND chooses THEN
+        RAISE 'these are no keys to wrap anew' USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'malformed';
+    END IF;
     new_job.kind := 'kek';
     new_job.purpose := choose_rewrap.purpose;
     new_job.target_kms_key := target;
@@ -149,10 +158,8 @@ SET search_path = pii_vault, pg_temp
 AS $$
 DECLARE
     named constant uuid[] := coalesce(record_rewrap.keys, '{}');
-    chooses constant boolean := named <> '{}' OR record_rewrap.max_age IS NOT NULL;
     new_job pii_vault.rotation_jobs;
     unfinished pii_vault.rotation_jobs;
-    unusable boolean;
     job uuid;
     is_another_s boolean;
 BEGIN
@@ -162,14 +169,6 @@ BEGIN
     END IF;
     PERFORM pii_vault.require_member('pii_vault_rewrap');
     PERFORM pii_vault.audit_lock();
-    EXECUTE format(
-        'SELECT EXISTS (SELECT FROM unnest($1) AS n (id) LEFT JOIN %s AS k ON k.id = n.id
-             WHERE k.state IS NULL OR k.state = ''retired'')',
-        pii_vault.key_table(record_rewrap.purpose)
-    ) INTO unusable USING named;
-    IF unusable OR record_rewrap.max_age < interval '0' OR newest AND chooses THEN
-        RAISE 'these are no keys to wrap anew' USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'malformed';
-    END IF;
     new_job := pii_vault.choose_rewrap(record_rewrap.purpose, target, newest, named, record_rewrap.max_age);
     new_job.reason := record_rewrap.reason;
     SELECT j.* INTO unfinished FROM pii_vault.rotation_jobs AS j

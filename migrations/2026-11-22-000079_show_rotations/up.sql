@@ -128,15 +128,24 @@ COMMENT ON FUNCTION pii_vault.count_given_up IS
     'Of a rotation of the token key that is done: rows that have tokens of the key given up, or none of the one kept';
 
 -- NULL: any age. What is named and older is counted once.
-CREATE FUNCTION pii_vault.plan_data_keys(max_age interval, named uuid[], OUT key_count bigint, OUT row_count bigint)
+CREATE FUNCTION pii_vault.plan_data_keys(
+    max_age interval, named uuid[], OUT key_count bigint, OUT with_rows bigint, OUT row_count bigint
+)
 LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pii_vault, pg_temp
 AS $$
 BEGIN
     PERFORM pii_vault.require_member('pii_vault_reseal');
-    -- As record_reseal has it: what is left already, and has no rows, is no key to leave.
-    SELECT count(*) FILTER (WHERE k.state = 'active' OR r.rows > 0), coalesce(sum(r.rows), 0)
-    INTO key_count, row_count
+    -- As record_reseal has it: what is no key to leave is refused, and what is left already and has no rows is none either.
+    IF plan_data_keys.max_age < interval '0' OR EXISTS (
+        SELECT FROM unnest(plan_data_keys.named) AS n (id) LEFT JOIN pii_vault.data_keys AS k ON k.id = n.id
+        WHERE k.state IS NULL OR k.state = 'retired'
+    ) THEN
+        RAISE 'these are no data keys to leave' USING ERRCODE = 'invalid_parameter_value', CONSTRAINT = 'malformed';
+    END IF;
+    SELECT count(*) FILTER (WHERE k.state = 'active' OR r.rows > 0), count(*) FILTER (WHERE r.rows > 0),
+        coalesce(sum(r.rows), 0)
+    INTO key_count, with_rows, row_count
     FROM pii_vault.data_keys AS k
     LEFT JOIN (SELECT e.data_key_id AS id, count(*) AS rows FROM pii_vault.login_events AS e GROUP BY e.data_key_id) AS r
         ON r.id = k.id

@@ -45,14 +45,14 @@ async fn each_kind_is_counted_and_measured_and_nothing_changes() {
     let world = vault().await;
     let before = state(&world).await;
     let all = plan(&world, Who::Reseal, "data-key", &["--max-age", "0"]).done().json();
-    assert_eq!(told(&all), json!(["data-key", "data", 2, 30, [2, 1, 0]]));
+    assert_eq!(told(&all), json!(["data-key", "data", 2, 30, [1, 1, 0]]), "no key without rows is unwrapped");
     let old = plan(&world, Who::Reseal, "data-key", &["--max-age", "90d"]).done().json();
-    assert_eq!(told(&old), json!(["data-key", "data", 1, 0, [1, 0, 0]]));
+    assert_eq!(told(&old), json!(["data-key", "data", 1, 0, [0, 0, 0]]));
     let key: Uuid =
         world.sql.query_one("SELECT data_key_id FROM pii_vault.login_events LIMIT 1", &[]).await.unwrap().get(0);
     let named = ["--key", &key.to_string(), "--max-age", "90d", "--workers", "4", "--rate", "10/s", "--batch", "100"];
     let both = plan(&world, Who::Reseal, "data-key", &named).done().json();
-    assert_eq!(told(&both), json!(["data-key", "data", 2, 30, [2, 1, 0]]));
+    assert_eq!(told(&both), json!(["data-key", "data", 2, 30, [3, 1, 0]]), "three pages, by three workers");
     assert_eq!(both["seconds"], 3.0, "30 rows at 10 a second");
     let pace = &both["pace"];
     assert_eq!((&pace["workers"], &pace["batch"], &pace["rate_per_second"]), (&json!(4), &json!(10), &json!(10)));
@@ -97,7 +97,7 @@ async fn a_plan_says_what_it_assumes_and_needs_to_know() {
     for line in [
         "data-key rotation of data keys\n",
         "rows          30\n",
-        "KMS calls     2 Decrypt, 1 GenerateDataKey, 0 ReEncrypt\n",
+        "KMS calls     1 Decrypt, 1 GenerateDataKey, 0 ReEncrypt\n",
         "time          about 0 s\n",
         "assumed       2 workers on ",
         "nothing was changed\n",
@@ -105,6 +105,18 @@ async fn a_plan_says_what_it_assumes_and_needs_to_know() {
         assert!(human.contains(line), "{line}: {human}");
     }
     plan(&world, Who::Reseal, "data-key", &[]).exits(2);
+    // The words of `run`.
+    let key = Uuid::nil().to_string();
+    for (who, kind, args) in
+        [(Who::Reseal, "data-key", &["--key", &key][..]), (Who::Rewrap, "kek", &["--purpose", "data", "--key", &key])]
+    {
+        let planned = plan(&world, who, kind, args).exits(2).stderr;
+        let run = ["key-rotation", kind, "run", "--reason", "x"];
+        let ran = world.pii_vault(who, &[&run[..], args].concat()).finish().exits(2).stderr;
+        let said = "is no data key, or is retired; `pii-vault key-rotation status --keys --purpose data` lists them";
+        assert!(planned.contains(said) && ran.contains(said), "{planned}{ran}");
+    }
+    plan(&world, Who::Reseal, "token-key", &["--key", &key]).exits(3);
     let unknown = plan(&world, Who::Rewrap, "kek", &["--purpose", "data", "--to", "alias/x"]).exits(1);
     assert!(unknown.stderr.contains("ReEncrypt"), "{}", unknown.stderr);
     for (who, kind, args) in [
@@ -120,4 +132,31 @@ async fn a_plan_says_what_it_assumes_and_needs_to_know() {
     holder.batch_execute("BEGIN; SELECT FROM pii_vault.login_events FOR UPDATE").await.unwrap();
     let locked = plan(&world, Who::Reseal, "token-key", &[]).done().json();
     assert_eq!((&locked["sample"]["database_rows"], &locked["rows"]), (&json!(0), &json!(30)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_token_key_it_tells_what_is_left_and_writes_only_where_something_is() {
+    let world = vault().await;
+    let written = async || -> i64 {
+        world.sql.batch_execute("SELECT pg_stat_clear_snapshot()").await.unwrap();
+        let sql = "SELECT coalesce(sum(n_dead_tup + n_tup_upd), 0)::bigint FROM pg_stat_user_tables
+                   WHERE relname LIKE 'login_events%'";
+        world.sql.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    let before = written().await;
+    let none = plan(&world, Who::Reseal, "token-key", &["--max-age", "90d"]).done().json();
+    assert_eq!(told(&none), json!(["token-key", "token", 0, 0, [0, 0, 0]]));
+    assert_eq!(json!([none["sample"], none["seconds"], none["finish_seconds"]]), json!([null, 0.0, 0.0]));
+    assert_eq!(written().await, before, "no sample is written where nothing is due");
+
+    world.token_key(&["run", "--reason", "x"]).done();
+    world.past_triggers("UPDATE pii_vault.rotation_jobs SET step = 'work', changed = 18, failed = 2").await;
+    let half = plan(&world, Who::Reseal, "token-key", &[]).done().json();
+    assert_eq!(told(&half), json!(["token-key", "token", 1, 10, [3, 0, 0]]));
+    assert!(half["assumed"][0].as_str().unwrap().ends_with("is under way: this is what is left of it"), "{half:#}");
+    world.past_triggers("UPDATE pii_vault.rotation_jobs SET step = 'filled', changed = 30, failed = 0").await;
+    assert_eq!(told(&plan(&world, Who::Reseal, "token-key", &[]).done().json())[3], 0);
+    world.administer(&["cut-over"]).finish().done();
+    let over = plan(&world, Who::Reseal, "token-key", &[]).exits(3).json();
+    assert_eq!(over["refused"], "unfinished_rotation");
 }

@@ -88,6 +88,9 @@ pub struct Extent {
     /// How many keys.
     #[diesel(sql_type = BigInt)]
     pub key_count: i64,
+    /// Those of them that have rows.
+    #[diesel(sql_type = BigInt)]
+    pub with_rows: i64,
     /// How many rows.
     #[diesel(sql_type = BigInt)]
     pub row_count: i64,
@@ -129,7 +132,8 @@ pub async fn list(
 /// The data keys that are older than this or named here, and the rows under them.
 ///
 /// # Errors
-/// [`DbError`].
+/// [`DbError`]; its refusal is [`crate::domain::AccessRefusal::Malformed`] where one of them is no data key, or is
+/// retired.
 pub async fn extent(conn: &mut Connection, max_age: Option<Duration>, named: &[Uuid]) -> Result<Extent, DbError> {
     sql_query("SELECT * FROM pii_vault.plan_data_keys($1, $2)")
         .bind::<Nullable<Interval>, _>(max_age.map(interval))

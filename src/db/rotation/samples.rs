@@ -34,8 +34,8 @@ pub struct StoredTokens {
 }
 
 /// Records that `most` rows at random, 10,000 at most, are opened: of a rotation of data keys, of those that are under
-/// newer keys, and were stored before it as far as there are such; of one of the token key that has filled its rows or is done, of all that it did not list. `None`: there
-/// are none.
+/// newer keys, and were stored before it as far as there are such; of one of the token key that has filled its rows or
+/// is done, of all that it did not list. `None`: there are none.
 ///
 /// # Errors
 /// [`DbError`].

@@ -34,6 +34,9 @@ The login needs the role pii_vault_reseal.
 Examples:
   pii-vault key-rotation data-key abandon --reason 'one more key leaked: all begins anew, C-7'";
 
+const NO_SUCH_KEY: &str =
+    "one of these is no data key, or is retired; `pii-vault key-rotation status --keys --purpose data` lists them";
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// How many keys and rows there are to do, and how long it would take

@@ -2,20 +2,21 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::NO_SUCH_KEY;
 use crate::cli::config::{DatabaseArgs, duration, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::plan::{Pace, Plan, Requests, SYNTHETIC, Sample};
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::{Role, rotation};
-use crate::domain::{Purpose, RotationKind};
+use crate::domain::{AccessRefusal, Purpose, RotationKind};
 use crate::key_rotation::reseal_time;
 
 const EXAMPLES: &str = "\
 Counts the keys and the rows under them, which reads all events once. The time is that of a sample:
 this process seals and opens 2,000 rows that it made up, and PostgreSQL writes 500 stored rows as
-they are and undoes it, which leaves 500 dead tuples to vacuum. No value is read. Rows that are
-ingested meanwhile are under fresh keys and add nothing.
+they are, twice, and undoes it, which leaves 1,000 dead tuples to vacuum. No value is read. Rows
+that are ingested meanwhile are under fresh keys and add nothing.
 
 The login needs the role pii_vault_reseal. AWS is not asked.
 
@@ -46,7 +47,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         return usage("say which keys are to be left: --max-age 90d, or --key UUID");
     }
     let mut conn = args.database.server()?.connect(Role::Reseal).await?;
-    let extent = rotation::extent(&mut conn, args.max_age, &args.key).await?;
+    let extent = match rotation::extent(&mut conn, args.max_age, &args.key).await {
+        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => return usage(NO_SUCH_KEY),
+        extent => extent?,
+    };
     let process = reseal_time(SYNTHETIC)?;
     let sample = Sample::measure(&mut conn, process).await?;
     let pace = Pace::of(args.pace.options());
@@ -56,7 +60,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         keys: extent.key_count,
         rows: extent.row_count,
         kms_calls: Requests {
-            decrypt: extent.key_count,
+            decrypt: extent.with_rows.saturating_mul(pace.at_once(extent.row_count)),
             generate_data_key: if extent.row_count == 0 {
                 0
             } else {
@@ -71,7 +75,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
         assumed: vec![
             pace.told(),
             "commits, the network, and what others do meanwhile are not in the time".to_owned(),
-            "each old key is unwrapped once by a run; a fresh key is made a day, or for 2^24 values".to_owned(),
+            "each worker unwraps each old key that has rows; a fresh key is made a day, or for 2^24 values".to_owned(),
             "each row leaves a dead tuple, which vacuum takes away".to_owned(),
         ],
         sample: Some(sample),

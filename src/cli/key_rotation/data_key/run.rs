@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::NO_SUCH_KEY;
 use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration, reason, usage};
 use crate::cli::exit::ExitStatus;
@@ -101,9 +102,7 @@ async fn record(args: &Args, pool: &Pool) -> anyhow::Result<Result<Option<Uuid>,
         return usage("to start a rotation, say why: --reason");
     };
     match start(pool, &args.key, args.max_age, reason, args.pace.options().patience).await {
-        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => usage(
-            "one of these is no data key, or is retired; `pii-vault key-rotation status --keys --purpose data` lists them",
-        ),
+        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => usage(NO_SUCH_KEY),
         started => Ok(started),
     }
 }

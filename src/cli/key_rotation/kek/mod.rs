@@ -91,6 +91,13 @@ async fn kms(job: Option<Uuid>) -> Kms {
     }
 }
 
+fn no_such_key(purpose: Purpose) -> String {
+    format!(
+        "one of these is no {0} key, or is retired; `pii-vault key-rotation status --keys --purpose {0}` lists them",
+        purpose.name()
+    )
+}
+
 pub(super) fn purpose(name: &str) -> Result<Purpose, &'static str> {
     let known = Purpose::ALL.into_iter().find(|purpose| purpose.name() == name);
     known.ok_or("the purposes are data, token and dead-letter")

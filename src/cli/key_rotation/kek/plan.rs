@@ -2,16 +2,16 @@ use std::time::{Duration, Instant};
 
 use super::choice::ChoiceArgs;
 use super::run::RATE;
-use super::{kms, purpose};
+use super::{kms, no_such_key, purpose};
 use crate::aws::KmsKeys;
-use crate::cli::config::{DatabaseArgs, KmsArgs};
+use crate::cli::config::{DatabaseArgs, KmsArgs, usage};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::plan::{Plan, Requests, number};
 use crate::cli::key_rotation::run::PaceArgs;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::kek::{self, Which};
 use crate::db::{Role, vault};
-use crate::domain::{Purpose, RotationKind};
+use crate::domain::{AccessRefusal, Purpose, RotationKind};
 use crate::key_rotation::kek::{AT_ONCE, Calls, target};
 
 const EXAMPLES: &str = "\
@@ -63,7 +63,10 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     };
     let which = args.choice.which(args.newest_material);
     // Without a key there is no KMS key to wrap by, and nothing to count.
-    let keys = kek::plan(&mut conn, args.purpose, to.as_deref().unwrap_or_default(), &which).await?;
+    let keys = match kek::plan(&mut conn, args.purpose, to.as_deref().unwrap_or_default(), &which).await {
+        Err(error) if error.refusal() == Some(AccessRefusal::Malformed) => return usage(&no_such_key(args.purpose)),
+        keys => keys?,
+    };
     let is_of_all = !matches!(which, Which::Chosen { .. });
     let rate = options.rate.unwrap_or(RATE).get();
     let at_once = f64::from(u32::try_from(options.workers.saturating_mul(AT_ONCE)).unwrap_or(u32::MAX));

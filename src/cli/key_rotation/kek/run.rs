@@ -6,7 +6,7 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::choice::ChoiceArgs;
-use super::{kms, purpose};
+use super::{kms, no_such_key, purpose};
 use crate::aws::KmsKeys;
 use crate::cli::config::{DatabaseArgs, KmsArgs, reason, usage};
 use crate::cli::exit::ExitStatus;
@@ -165,17 +165,10 @@ impl Asked {
         let Some(target) = self.target(conn).await? else { return Ok(Begun::Nothing { target: None }) };
         Ok(match kek::record(conn, self.purpose, &target, &self.which, reason).await? {
             Recorded::Job(id) => Begun::Job { id, target },
-            Recorded::NoSuchKey => return self.no_such_key(),
+            Recorded::NoSuchKey => return usage(&no_such_key(self.purpose)),
             Recorded::Nothing => Begun::Nothing { target: Some(target) },
             Recorded::Refused(refusal) => Begun::Refused(self.refused(refusal, &target)),
         })
-    }
-
-    fn no_such_key(&self) -> anyhow::Result<Begun> {
-        usage(&format!(
-            "one of these is no {0} key, or is retired; `pii-vault key-rotation status --keys --purpose {0}` lists them",
-            self.purpose.name()
-        ))
     }
 
     async fn target(&self, conn: &mut Connection) -> anyhow::Result<Option<String>> {

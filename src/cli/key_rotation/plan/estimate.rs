@@ -77,6 +77,12 @@ impl Pace {
         }
     }
 
+    /// Workers that have a page at the same time, where there are so many rows.
+    pub(in crate::cli::key_rotation) fn at_once(&self, rows: i64) -> i64 {
+        let pages = rows.saturating_add(i64::from(self.batch) - 1) / i64::from(self.batch.max(1));
+        pages.min(i64::try_from(self.workers).unwrap_or(i64::MAX))
+    }
+
     /// In words.
     pub(in crate::cli::key_rotation) fn told(&self) -> String {
         let rate = self.rate_per_second.map(|rate| format!(", at most {rate}/s")).unwrap_or_default();
@@ -111,6 +117,12 @@ mod tests {
             database_seconds_per_row: Some(0.004),
         };
         sample.seconds(1000, &Pace { batch: 500, workers, rate_per_second: rate, cores: 2 })
+    }
+
+    #[test]
+    fn no_more_workers_are_at_it_than_there_are_pages() {
+        let pace = Pace { batch: 100, workers: 4, rate_per_second: None, cores: 2 };
+        assert_eq!([0, 1, 100, 101, 300, 301, 1000].map(|rows| pace.at_once(rows)), [0, 1, 1, 2, 3, 4, 4]);
     }
 
     #[test]

@@ -2,22 +2,25 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::refusal::to_be_ended;
 use crate::cli::config::{DatabaseArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::plan::{Pace, Plan, Requests, SYNTHETIC, Sample};
-use crate::cli::key_rotation::run::PaceArgs;
+use crate::cli::key_rotation::run::{PaceArgs, going_on};
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
+use crate::db::rotation::Job;
 use crate::db::rotation::token_key::{self, Leave};
 use crate::db::{Role, rotation};
-use crate::domain::{KeyState, Purpose, RotationKind};
+use crate::domain::{Purpose, RotationKind, RotationStep};
 use crate::key_rotation::token_time;
 
 const EXAMPLES: &str = "\
 Counts the rows, which reads all events once. The time is that of a sample: this process opens 2,000
-rows that it made up and makes their tokens under two keys, and PostgreSQL writes 500 stored rows as
-they are and undoes it, which leaves 500 dead tuples to vacuum. No value is read. Rows that are
-ingested once `run` has begun have both tokens already.
+rows that it made up and makes their tokens under two keys, and PostgreSQL writes 500 stored
+rows as they are, twice, and undoes it, which leaves 1,000 dead tuples to vacuum. No value is read.
+Rows that are ingested once `run` has begun have both tokens already. Where a rotation is under way,
+`keys` and `rows` are what is left of it; where nothing is due, nothing is measured.
 
 Each row is written twice: its other slot is filled before cut-over, and the old one emptied by
 `finish`. Between them the indexes of the new slot are built, which takes time too.
@@ -46,41 +49,65 @@ pub(in crate::cli) struct Args {
 
 pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<ExitStatus> {
     let mut conn = args.database.server()?.connect(Role::Reseal).await?;
-    let is_due = match token_key::is_due(&mut conn, Leave { key: args.key, max_age: args.max_age }).await? {
+    let under_way = rotation::unfinished(&mut conn, RotationKind::TokenKey, Purpose::Token).await?;
+    let is_due = match &under_way {
+        // As `run` does it.
+        Some(job) if !matches!(job.step, RotationStep::Work | RotationStep::Filled) => {
+            return to_be_ended(job).tell(format);
+        }
+        Some(job) => match going_on(job, args.key.as_slice(), false) {
+            Ok(()) => Ok(true),
+            Err(refused) => return refused.tell(format),
+        },
+        None => token_key::is_due(&mut conn, Leave { key: args.key, max_age: args.max_age }).await?,
+    };
+    let is_due = match is_due {
         Ok(is_due) => is_due,
         Err(refusal) => return Refused::from(refusal).tell(format),
     };
     let groups = if is_due { rotation::keys(&mut conn, true).await? } else { Vec::new() };
     let data = groups.iter().filter(|group| group.purpose == Purpose::Data);
-    let rows: i64 = data.clone().map(|group| group.row_count).sum();
-    let opening: i64 = data.map(|group| group.key_count - group.unused).sum();
-    let is_left = |state: Option<KeyState>| matches!(state, Some(KeyState::Active | KeyState::Pending));
-    let left = groups.iter().filter(|group| group.purpose == Purpose::Token && is_left(group.state));
-    let sample = Sample::measure(&mut conn, token_time(SYNTHETIC)?).await?;
+    let all: i64 = data.clone().map(|group| group.row_count).sum();
+    let opening: i64 = data.filter(|group| group.row_count > 0).map(|group| group.key_count - group.unused).sum();
+    let rows = under_way.as_ref().map_or(all, left);
+    // A sample is written: not where there is nothing to rotate.
+    let sample = if is_due { Some(Sample::measure(&mut conn, token_time(SYNTHETIC)?).await?) } else { None };
     let pace = Pace::of(args.pace.options());
+    let going_on =
+        under_way.as_ref().map(|job| format!("rotation {} is under way: this is what is left of it", job.id));
+    let assumed = [
+        pace.told(),
+        "commits, the network, building indexes, and what others do meanwhile are not in the time".to_owned(),
+        "each worker unwraps each data key that has rows; both token keys are unwrapped once".to_owned(),
+        "each row leaves two dead tuples, one before cut-over and one after, which vacuum takes away".to_owned(),
+    ];
     let plan = Plan {
         kind: RotationKind::TokenKey.name(),
         purpose: Purpose::Token.name(),
-        keys: left.map(|group| group.key_count).sum(),
+        // There is one in use, and one to be left.
+        keys: is_due.into(),
         rows,
-        // Both token keys, and each data key once.
         kms_calls: match is_due {
-            true => Requests { decrypt: opening + 2, generate_data_key: 1, re_encrypt: 0 },
+            true => Requests {
+                decrypt: opening.saturating_mul(pace.at_once(rows)).saturating_add(2),
+                generate_data_key: under_way.is_none().into(),
+                re_encrypt: 0,
+            },
             false => Requests { decrypt: 0, generate_data_key: 0, re_encrypt: 0 },
         },
-        seconds: Some(sample.seconds(rows, &pace)),
-        finish_seconds: Some(sample.database_seconds_of(rows, &pace)),
+        seconds: Some(sample.as_ref().map_or(0.0, |sample| sample.seconds(rows, &pace))),
+        finish_seconds: Some(sample.as_ref().map_or(0.0, |sample| sample.database_seconds_of(all, &pace))),
         kms_seconds_per_call: None,
         target: None,
-        assumed: vec![
-            pace.told(),
-            "commits, the network, building indexes, and what others do meanwhile are not in the time".to_owned(),
-            "each data key and both token keys are unwrapped once by a run".to_owned(),
-            "each row leaves two dead tuples, one before cut-over and one after, which vacuum takes away".to_owned(),
-        ],
-        sample: Some(sample),
+        assumed: going_on.into_iter().chain(assumed).collect(),
+        sample,
         pace: Some(pace),
     };
     output::result(format, &plan, &plan)?;
     Ok(ExitStatus::Done)
+}
+
+/// Rows whose other slot is still to be filled.
+fn left(job: &Job) -> i64 {
+    if job.step == RotationStep::Work { (job.total - job.changed - job.failed).max(0) } else { 0 }
 }

@@ -106,7 +106,8 @@ pub async fn record(
 /// How many keys [`record`] would have wrapped anew.
 ///
 /// # Errors
-/// [`DbError`].
+/// [`DbError`]; its refusal is [`crate::domain::AccessRefusal::Malformed`] where one that is named is no such key, or
+/// retired.
 pub async fn plan(conn: &mut Connection, purpose: Purpose, target: &str, which: &Which) -> Result<i64, DbError> {
     #[derive(QueryableByName)]
     struct Row {
