@@ -36,6 +36,9 @@ impl KeyLimits {
     /// The longest lifetime: 10,080 ratchet steps, which the schema knows too.
     const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+    /// What redrive and re-sealing go by: a day, or 2^24 values.
+    pub const USUAL: Self = Self { lifetime: Duration::from_secs(24 * 60 * 60), values: 1 << 24, max_step: 24 * 60 };
+
     /// A key for `lifetime` and `values`, whichever ends first.
     ///
     /// # Errors
@@ -49,6 +52,12 @@ impl KeyLimits {
         }
         let max_step = u16::try_from(lifetime.as_secs() / STEP.as_secs()).map_err(|_| KeyLimitsError::Lifetime)?;
         Ok(Self { lifetime, values, max_step })
+    }
+
+    /// How many values one key seals at most.
+    #[must_use]
+    pub fn values(self) -> u64 {
+        self.values
     }
 }
 
@@ -200,6 +209,7 @@ mod tests {
         assert_eq!(KeyLimits::new(day, 1 << 32), Err(KeyLimitsError::Values));
         assert_eq!(KeyLimits::new(day, 0), Err(KeyLimitsError::Values));
         assert!(KeyLimits::new(day, (1 << 32) - 1).is_ok());
+        assert_eq!(KeyLimits::new(day, 1 << 24), Ok(KeyLimits::USUAL));
         assert_eq!(KeyLimits::new(day * 8, 1 << 24), Err(KeyLimitsError::Lifetime));
         assert_eq!(KeyLimits::new(Duration::from_secs(59), 1 << 24), Err(KeyLimitsError::Lifetime));
     }

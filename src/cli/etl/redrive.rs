@@ -101,7 +101,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
     };
     let checkpoint_key = args.checkpoints.key()?;
     let kms = Kms::new(&client::load().await, KmsKeys::from(args.kms));
-    let key_limits = KeyLimits::new(Duration::from_secs(24 * 60 * 60), 1 << 24)?;
+    let key_limits = KeyLimits::USUAL;
     let options = Options { selection, note, limit: args.limit, patience: args.patience, key_limits, checkpoint_key };
     // One is in use at a time, beside one that stores a data key.
     let pool = server.pool(Role::Redrive, 2).await?;

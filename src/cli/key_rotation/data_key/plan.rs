@@ -11,6 +11,7 @@ use crate::cli::output::{self, OutputFormat};
 use crate::db::{Role, rotation};
 use crate::domain::{AccessRefusal, Purpose, RotationKind};
 use crate::key_rotation::reseal_time;
+use crate::keyring::KeyLimits;
 
 const EXAMPLES: &str = "\
 Counts the keys and the rows under them, which reads all events once. The time is that of a sample:
@@ -23,9 +24,6 @@ The login needs the role pii_vault_reseal. AWS is not asked.
 Examples:
   pii-vault key-rotation data-key plan --max-age 90d
   pii-vault key-rotation data-key plan --key 6f3d4c1e-8f4b-4c1e-9a57-0d8f1d2f8c11 --workers 4";
-
-/// Values that one data key seals at most, by default.
-const OF_A_KEY: i64 = 1 << 24;
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -64,7 +62,7 @@ pub(in crate::cli) async fn run(args: Args, format: OutputFormat) -> anyhow::Res
             generate_data_key: if extent.row_count == 0 {
                 0
             } else {
-                1 + extent.row_count.saturating_mul(2) / OF_A_KEY
+                1 + extent.row_count.saturating_mul(2) / i64::try_from(KeyLimits::USUAL.values()).unwrap_or(i64::MAX)
             },
             re_encrypt: 0,
         },

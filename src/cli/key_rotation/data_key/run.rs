@@ -86,9 +86,8 @@ pub(super) async fn run(args: Args, format: OutputFormat) -> anyhow::Result<Exit
         },
     };
     let vault = vault::id(&mut *pool.get().await?).await?;
-    let limits = KeyLimits::new(Duration::from_secs(24 * 60 * 60), 1 << 24)?;
     let kms = Kms::for_job(&client::load().await, job, KmsKeys::from(args.kms));
-    let worker = Reseal::new(pool.clone(), kms, vault, limits);
+    let worker = Reseal::new(pool.clone(), kms, vault, KeyLimits::USUAL);
     drive(&pool, job, worker, args.pace.options(), "rows", format).await
 }
 
