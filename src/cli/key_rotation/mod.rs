@@ -8,6 +8,7 @@ mod plan;
 mod run;
 mod status;
 mod token_key;
+mod wrong_row;
 
 use clap::Subcommand;
 

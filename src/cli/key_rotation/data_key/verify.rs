@@ -8,6 +8,7 @@ use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
+use crate::cli::key_rotation::wrong_row::WrongRow;
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{all, data_key};
 use crate::db::{Role, token_keys, vault};
@@ -95,24 +96,13 @@ struct Report {
     rows_left: i64,
     left: Vec<Shown>,
     opened: u64,
-    wrong: Vec<Wrong>,
-}
-
-#[derive(Serialize)]
-struct Wrong {
-    create_date: String,
-    event_id: String,
-    why: &'static str,
+    wrong: Vec<WrongRow>,
 }
 
 impl Report {
     fn new(job: Option<Uuid>, keys: usize, rows_left: i64, left: Vec<Shown>, proof: &Proof) -> Self {
-        let wrong = proof.wrong.iter().map(|row| Wrong {
-            create_date: row.position.0.to_string(),
-            event_id: row.position.1.to_string(),
-            why: row.why.name(),
-        });
-        Self { job, keys, rows_left, left, opened: proof.good, wrong: wrong.collect() }
+        let wrong = proof.wrong.iter().map(WrongRow::from).collect();
+        Self { job, keys, rows_left, left, opened: proof.good, wrong }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::{DatabaseArgs, KmsArgs, duration};
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
+use crate::cli::key_rotation::wrong_row::WrongRow;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::Role;
@@ -91,8 +92,8 @@ struct Shown {
     ips: Distinct,
     device_ids: Distinct,
     sampled: u64,
-    wrong: Vec<Line>,
-    differences: Vec<Line>,
+    wrong: Vec<WrongRow>,
+    differences: Vec<WrongRow>,
 }
 
 #[derive(Serialize)]
@@ -102,26 +103,9 @@ struct Distinct {
     pairs: i64,
 }
 
-#[derive(Serialize)]
-struct Line {
-    create_date: String,
-    event_id: Uuid,
-    why: String,
-}
-
 impl Shown {
     fn new(job: Uuid, found: &Verified) -> Self {
         let report = &found.report;
-        let wrong = found.proof.wrong.iter().map(|row| Line {
-            create_date: row.position.0.to_string(),
-            event_id: row.position.1,
-            why: row.why.name().to_owned(),
-        });
-        let differences = found.differences.iter().map(|row| Line {
-            create_date: row.create_date.to_string(),
-            event_id: row.event_id,
-            why: row.difference.clone(),
-        });
         Self {
             job,
             verified: found.holds(),
@@ -138,8 +122,8 @@ impl Shown {
                 pairs: report.device_id_pairs,
             },
             sampled: found.proof.opened(),
-            wrong: wrong.collect(),
-            differences: differences.collect(),
+            wrong: found.proof.wrong.iter().map(WrongRow::from).collect(),
+            differences: found.differences.iter().map(WrongRow::from).collect(),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::aws::{Kms, KmsKeys, client};
 use crate::cli::config::KmsArgs;
 use crate::cli::exit::ExitStatus;
 use crate::cli::key_rotation::run::refused_or;
+use crate::cli::key_rotation::wrong_row::WrongRow;
 use crate::cli::output::{self, OutputFormat};
 use crate::cli::refusal::Refused;
 use crate::db::Pool;
@@ -56,24 +57,12 @@ struct Shown {
     of_other_keys: i64,
     did_not_open: i64,
     sampled: u64,
-    wrong: Vec<Line>,
-}
-
-#[derive(Serialize)]
-struct Line {
-    create_date: String,
-    event_id: Uuid,
-    why: &'static str,
+    wrong: Vec<WrongRow>,
 }
 
 impl Shown {
     fn new(job: Uuid, key: Uuid, given_up: Uuid, found: &Leftover) -> Self {
         let Leftover { left, proof } = found;
-        let line = |row: &crate::key_rotation::Wrong| Line {
-            create_date: row.position.0.to_string(),
-            event_id: row.position.1,
-            why: row.why.name(),
-        };
         Self {
             job,
             verified: found.is_nothing(),
@@ -85,7 +74,7 @@ impl Shown {
             of_other_keys: left.of_other_keys,
             did_not_open: left.not_opened,
             sampled: proof.opened(),
-            wrong: proof.wrong.iter().map(line).collect(),
+            wrong: proof.wrong.iter().map(WrongRow::from).collect(),
         }
     }
 }
