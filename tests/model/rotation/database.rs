@@ -55,7 +55,7 @@ impl Rotation {
         let Some(row) = state.events[page.event].row else { return Runner::Idle };
         let compares = match page.work {
             Work::Fill(key) => !state.is_filled(&row, key),
-            Work::Empty(key) => state.is_under(&row, key),
+            Work::Empty(key) => self.is_left(state, &row, key),
             Work::Reseal { from, .. } => row.data_key == from,
         };
         if !compares && !self.has(Flaw::StoredWithoutCompare) {
@@ -68,6 +68,12 @@ impl Rotation {
             state.stopped = true;
             Runner::Idle
         }
+    }
+
+    /// Whether the slot of a token key is to be emptied: whatever is in it, but tokens of a key that is in use.
+    pub(crate) fn is_left(&self, state: &State, row: &Row, token_key: usize) -> bool {
+        let may_be_taken = |key: usize| !state.tokens_in_use()[key] || self.has(Flaw::EmptiedBeforeTakenOut);
+        row.slots[state.slots[token_key]].is_some_and(may_be_taken)
     }
 
     pub(crate) fn commit_page(&self, state: &mut State, number: usize) {

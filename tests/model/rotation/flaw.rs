@@ -28,7 +28,7 @@ pub(crate) enum Flaw {
     CheckOfNewSlot,
     /// `finish` takes the old key out of use, then drops the CHECK.
     FinishKeepsCheck,
-    /// `finish` empties the old slot, then takes the old key out of use.
+    /// `finish` empties the old slot, of tokens of keys in use as well, then takes the old key out of use.
     EmptiedBeforeTakenOut,
     /// The next rotation begins while the slot that it fills is not empty.
     AnnouncedBeforeEmptied,

@@ -104,7 +104,7 @@ impl Rotation {
         let (to, hidden) = (state.to, state.hidden_token());
         let work = match (kind, state.job) {
             (Kind::Tokens, Job::Filling) => (!state.is_filled(&row, to)).then_some(Work::Fill(to)),
-            (Kind::Tokens, Job::Emptying) => state.is_under(&row, hidden).then_some(Work::Empty(hidden)),
+            (Kind::Tokens, Job::Emptying) => self.is_left(state, &row, hidden).then_some(Work::Empty(hidden)),
             (Kind::Tokens, _) => None,
             (Kind::Data, _) => {
                 let (from, to) = (row.data_key, state.fresh_data());
@@ -159,7 +159,7 @@ impl Rotation {
                 let required = !state.optional || self.has(Flaw::DoneWithoutRequire);
                 required && (self.has(Flaw::DoneWithoutCount) || state.rows().all(|row| state.is_filled(row, to)))
             }
-            Job::Emptying => !state.rows().any(|row| state.is_under(row, hidden)),
+            Job::Emptying => !state.rows().any(|row| self.is_left(state, row, hidden)),
             Job::No | Job::Filled | Job::Emptied => false,
         };
         if done {

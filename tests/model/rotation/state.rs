@@ -70,7 +70,7 @@ pub(crate) struct Process {
 pub(crate) enum Work {
     /// The token of this key into its slot.
     Fill(usize),
-    /// The slot of this key is set to NULL.
+    /// The slot of this key, which is out of use, is set to NULL.
     Empty(usize),
     Reseal {
         from: usize,
