@@ -53,6 +53,11 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION pii_vault.other_slot(slot pii_vault.token_slot) RETURNS pii_vault.token_slot
+LANGUAGE sql IMMUTABLE STRICT
+SET search_path = pii_vault, pg_temp
+AS $$ SELECT CASE slot WHEN 'a' THEN 'b' ELSE 'a' END::pii_vault.token_slot $$;
+
 -- Records a rotation to a key that fills the other slot from now on. Counts before it locks; then it locks the table and
 -- not the row: that is one wait in one queue, where a row that batches hold in turns would never be free. `leave` names the
 -- key that is to be left. NULL: none is named, and the one in use was made no longer ago than max_age.
@@ -116,7 +121,7 @@ BEGIN
     END IF;
     INSERT INTO pii_vault.token_keys (id, slot, state, wrapped_key, kms_key, commitment, optional)
     VALUES (
-        record_token_rotation.id, CASE old_key.slot WHEN 'a' THEN 'b' ELSE 'a' END::pii_vault.token_slot, 'pending',
+        record_token_rotation.id, pii_vault.other_slot(old_key.slot), 'pending',
         record_token_rotation.wrapped_key, record_token_rotation.kms_key, record_token_rotation.commitment, true
     );
     new_job.kind := 'token-key';
@@ -232,7 +237,7 @@ SET lock_timeout = '5s'
 AS $$
 DECLARE
     own constant pii_vault.rotation_jobs := pii_vault.working_rotation(store_backfill.job, 'token-key');
-    slot constant text := CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END;
+    slot constant text := pii_vault.other_slot(own.old_slot);
     stored bigint;
 BEGIN
     IF cardinality(days) <> cardinality(ids) OR cardinality(ips) <> cardinality(ids)
@@ -296,8 +301,8 @@ $$;
 COMMENT ON FUNCTION pii_vault.retry_backfill IS 'Rows that did not open are tried once more; how many they are';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.record_token_rotation, pii_vault.wait_shortly, pii_vault.require_token_key, pii_vault.fetch_backfill,
-    pii_vault.store_backfill, pii_vault.retry_backfill
+    pii_vault.other_slot, pii_vault.record_token_rotation, pii_vault.wait_shortly, pii_vault.require_token_key,
+    pii_vault.fetch_backfill, pii_vault.store_backfill, pii_vault.retry_backfill
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     pii_vault.record_token_rotation, pii_vault.fetch_backfill, pii_vault.store_backfill, pii_vault.retry_backfill
@@ -316,7 +321,7 @@ AS $$
          WHERE e.token_key_%1$s = %3$L AND e.token_key_%2$s = %4$L AND (e.create_date, e.event_id) NOT IN (
              SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = %5$L AND f.why = ''token_mismatch''
          )',
-        own.old_slot, CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END, own.old_keys[1], own.new_key, own.id
+        own.old_slot, pii_vault.other_slot(own.old_slot), own.old_keys[1], own.new_key, own.id
     )
 $$;
 
@@ -432,7 +437,7 @@ BEGIN
             ON CASE o.field WHEN ''ip'' THEN (t.old_ip, t.new_ip) = (o.old, o.new)
                 ELSE (t.old_device_id, t.new_device_id) = (o.old, o.new) END
         ) AS d ORDER BY d.create_date, d.event_id, d.difference LIMIT %6$s',
-        pii_vault.token_pairs_of(own), CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END, own.old_slot,
+        pii_vault.token_pairs_of(own), pii_vault.other_slot(own.old_slot), own.old_slot,
         own.old_keys[1], own.new_key, token_differences.most, own.id
     );
 END
@@ -490,8 +495,8 @@ BEGIN
              AND (e.create_date, e.event_id) NOT IN (
                  SELECT f.day, f.id FROM pii_vault.rotation_failures AS f WHERE f.job = $5 AND f.why = ''token_mismatch'')
          GROUP BY e.%1$I, e.%2$I ORDER BY e.%1$I, e.%2$I LIMIT 5000',
-        field || '_token_' || own.old_slot, field || '_token_' || CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END,
-        'token_key_' || own.old_slot, 'token_key_' || CASE own.old_slot WHEN 'a' THEN 'b' ELSE 'a' END
+        field || '_token_' || own.old_slot, field || '_token_' || pii_vault.other_slot(own.old_slot),
+        'token_key_' || own.old_slot, 'token_key_' || pii_vault.other_slot(own.old_slot)
     ) USING fetch_token_map.after_old, fetch_token_map.after_new, own.old_keys[1], own.new_key, own.id;
 END
 $$;

@@ -18,11 +18,6 @@ COMMENT ON TYPE pii_vault.slot_change IS
     'view_shows_other: user_logins does not show the slot that it is to show; '
     'other_keys: the token keys are not in the states that the job left them in';
 
-CREATE FUNCTION pii_vault.other_slot(slot pii_vault.token_slot) RETURNS pii_vault.token_slot
-LANGUAGE sql IMMUTABLE STRICT
-SET search_path = pii_vault, pg_temp
-AS $$ SELECT CASE slot WHEN 'a' THEN 'b' ELSE 'a' END::pii_vault.token_slot $$;
-
 -- What the view shows, by the columns that it depends on. NULL: neither slot whole, or some of each.
 CREATE FUNCTION pii_vault.shown_slot() RETURNS pii_vault.token_slot
 LANGUAGE sql STABLE
@@ -616,7 +611,7 @@ $$;
 COMMENT ON FUNCTION pii_vault.retire_token_key IS 'Takes a token key out of all use, unless a row has tokens of it';
 
 REVOKE EXECUTE ON FUNCTION
-    pii_vault.other_slot, pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
+    pii_vault.shown_slot, pii_vault.show_slot, pii_vault.unfilled_rows, pii_vault.stand_in,
     pii_vault.fill_unopened, pii_vault.keep_filled, pii_vault.let_unfilled, pii_vault.verify_filled, pii_vault.next_index,
     pii_vault.lock_token_keys, pii_vault.key_is, pii_vault.note_slots, pii_vault.fill_again, pii_vault.cut_over,
     pii_vault.roll_back, pii_vault.finish_rotation, pii_vault.release_slot, pii_vault.empty_slot, pii_vault.retire_token_key
