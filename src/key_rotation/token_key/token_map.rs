@@ -2,12 +2,13 @@ use std::io;
 
 use uuid::Uuid;
 
-use crate::db::Pool;
 use crate::db::rotation::handouts;
 use crate::db::rotation::token_key::TokenRefusal;
 use crate::db::rotation::token_key::token_map::{self, TokenPair};
+use crate::db::{Connection, Pool};
 use crate::domain::Field;
 use crate::key_rotation::RotationError;
+use crate::key_rotation::waited::waited;
 use crate::patience::Patience;
 
 /// An export of old tokens and new ones that is recorded and armed.
@@ -38,16 +39,12 @@ impl TokenMap {
         reason: &str,
         patience: Patience,
     ) -> Result<Result<Self, TokenRefusal>, RotationError> {
-        let may_pass = RotationError::may_pass;
         // One more record than exports, where the answer to the first was lost.
-        let record =
-            || async { Ok::<_, RotationError>(token_map::record(&mut *pool.get().await?, job, reason).await?) };
-        let id = match patience.wait_out(may_pass, || (), record).await? {
+        let id = match waited(pool, patience, async |conn| token_map::record(conn, job, reason).await).await? {
             Ok(id) => id,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let arm = || async { Ok::<_, RotationError>(handouts::arm(&mut *pool.get().await?, id).await?) };
-        let seq = patience.wait_out(may_pass, || (), arm).await?;
+        let seq = waited(pool, patience, async |conn| handouts::arm(conn, id).await).await?;
         Ok(Ok(Self { id, seq, pool: pool.clone(), patience }))
     }
 
@@ -69,10 +66,8 @@ impl TokenMap {
         for field in Field::ALL {
             let mut last: Option<TokenPair> = None;
             loop {
-                let fetch = || async {
-                    Ok(token_map::fetch(&mut *self.pool.get().await?, self.id, field, last.as_ref()).await?)
-                };
-                let page = self.patience.wait_out(RotationError::may_pass, || (), fetch).await?;
+                let fetch = async |conn: &mut Connection| token_map::fetch(conn, self.id, field, last.as_ref()).await;
+                let page = waited(&self.pool, self.patience, fetch).await?;
                 let Some(end) = page.last() else { break };
                 write(field, &page).map_err(RotationError::Write)?;
                 let count = u64::try_from(page.len()).unwrap_or(u64::MAX);
