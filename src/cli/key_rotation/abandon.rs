@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::{none_under_way, role};
 use crate::cli::output::{self, OutputFormat};
-use crate::db::{Role, rotation};
+use crate::db::rotation;
 use crate::domain::{Purpose, RotationKind};
 
 #[derive(clap::Args, Debug)]
@@ -27,8 +28,7 @@ pub(super) async fn run(
     args: Args,
     format: OutputFormat,
 ) -> anyhow::Result<ExitStatus> {
-    let role = if kind == RotationKind::Kek { Role::Rewrap } else { Role::Reseal };
-    let mut conn = args.database.server()?.connect(role).await?;
+    let mut conn = args.database.server()?.connect(role(kind)).await?;
     let mut abandoned = Abandoned { job: None, changed: 0, total: 0, kind, purpose };
     if let Some(job) = rotation::unfinished(&mut conn, kind, purpose).await?
         && rotation::abandon(&mut conn, job.id, &args.reason).await?
@@ -55,7 +55,7 @@ impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { changed, total, kind, purpose, .. } = self;
         let Some(job) = self.job else {
-            return writeln!(f, "no {} rotation of {} keys is under way", kind.name(), purpose.name());
+            return none_under_way(f, *kind, *purpose);
         };
         let things = if *kind == RotationKind::Kek { "keys" } else { "rows" };
         writeln!(f, "abandoned         {job}")?;

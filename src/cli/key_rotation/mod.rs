@@ -10,10 +10,14 @@ mod status;
 mod token_key;
 mod wrong_row;
 
+use std::fmt;
+
 use clap::Subcommand;
 
 use super::exit::ExitStatus;
 use super::output::OutputFormat;
+use crate::db::Role;
+use crate::domain::{Purpose, RotationKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -37,4 +41,16 @@ pub(super) async fn run(command: Command, format: OutputFormat) -> anyhow::Resul
         Command::Status(args) => status::run(args, format).await,
         Command::TokenKey(command) => token_key::run(command, format).await,
     }
+}
+
+/// Who works on rotations of a kind. The slot of a token key is emptied by the owner.
+fn role(kind: RotationKind) -> Role {
+    match kind {
+        RotationKind::Kek => Role::Rewrap,
+        RotationKind::DataKey | RotationKind::TokenKey => Role::Reseal,
+    }
+}
+
+fn none_under_way(f: &mut fmt::Formatter<'_>, kind: RotationKind, purpose: Purpose) -> fmt::Result {
+    writeln!(f, "no {} rotation of {} keys is under way", kind.name(), purpose.name())
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::cli::config::{DatabaseArgs, reason};
 use crate::cli::exit::ExitStatus;
+use crate::cli::key_rotation::{none_under_way, role};
 use crate::cli::output::{self, OutputFormat};
 use crate::db::rotation::{self, Job};
 use crate::db::{ConnectError, Connection, Role, Server};
@@ -30,8 +31,7 @@ pub(super) async fn run(
     format: OutputFormat,
 ) -> anyhow::Result<ExitStatus> {
     let server = args.database.server()?;
-    let role = if kind == RotationKind::Kek { Role::Rewrap } else { Role::Reseal };
-    let (mut conn, refused) = connect(&server, kind, role).await?;
+    let (mut conn, refused) = connect(&server, kind, role(kind)).await?;
     let job = rotation::unfinished(&mut conn, kind, purpose).await?;
     match (&job, refused) {
         (Some(Job { id, step: RotationStep::Work, .. }), None) => rotation::pause(&mut conn, *id, &args.reason).await?,
@@ -90,9 +90,8 @@ struct Paused {
 
 impl fmt::Display for Paused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, purpose) = (self.kind.name(), self.purpose.name());
         let Some(job) = self.job else {
-            return writeln!(f, "no {kind} rotation of {purpose} keys is under way");
+            return none_under_way(f, self.kind, self.purpose);
         };
         if !self.paused {
             let next = match self.step {
