@@ -190,9 +190,10 @@ AS $$
                 CASE WHEN cardinality(own.old_keys) > 0 THEN format(' AND e.id = ANY (%L::uuid[])', own.old_keys) END
             )
             WHEN 'data-key' THEN format('e.data_key_id = ANY (%L::uuid[])', own.old_keys)
-            -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back, whatever
-            -- is in it: what somebody wrote there by hand, too. But not the tokens of the next rotation, which a page that is
-            -- late may find: they are of a key that is in use in this slot. <> ALL is true of NULL where there is no such key.
+            -- Filled is the new key's slot. Emptied is the old one's, or the new one's where the rotation is rolled back,
+            -- whatever is in it: what somebody wrote there by hand, too. But not the tokens of the next rotation, which a
+            -- page that is late may find: they are of a key that is in use in this slot. <> ALL is true of NULL where there
+            -- is no such key.
             ELSE CASE own.step
                 WHEN 'emptying' THEN format(
                     '(e.%1$I IS NOT NULL AND e.%1$I <> ALL (ARRAY(

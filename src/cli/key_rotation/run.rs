@@ -85,8 +85,8 @@ pub(super) async fn drive<W: Worker>(
     }
 }
 
-/// Of a rotation that is not finished: refuses keys by name that it does not leave. It goes on as it was recorded, which
-/// is said where `more` is asked for than is named.
+/// Of a rotation that is not finished: refuses keys by name that it does not leave. It goes on as it was recorded,
+/// which is said where `more` is asked for than is named.
 pub(super) fn going_on(job: &Job, named: &[Uuid], more: bool) -> Result<(), Refused> {
     if let Some(key) = named.iter().find(|key| !job.old_keys.contains(key)) {
         return Err(Refused::new(

@@ -43,7 +43,8 @@ pub(in crate::cli) struct Args {
     /// Why now, for the record: at most 1000 characters
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
-    /// Also where `run` listed rows whose old tokens were tampered with, or rows have none any more: they show the right ones from here on
+    /// Also where `run` listed rows whose old tokens were tampered with, or rows have none any more: they show the
+    /// right ones from here on
     #[arg(long)]
     accept_mismatches: bool,
     /// Also where `run` listed rows that do not open: each gets the new tokens of rows that had the same old ones, or
