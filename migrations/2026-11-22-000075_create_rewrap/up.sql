@@ -176,7 +176,8 @@ BEGIN
     IF unfinished.id IS NOT NULL THEN
         IF unfinished.target_kms_key = target
             -- Where nothing is chosen now, that is not the choice of all.
-            AND chooses = (unfinished.old_keys <> '{}') AND unfinished.old_keys = coalesce(new_job.old_keys, '{}')
+            AND (cardinality(named) > 0 OR record_rewrap.max_age IS NOT NULL) = (unfinished.old_keys <> '{}')
+            AND unfinished.old_keys = coalesce(new_job.old_keys, '{}')
             AND (unfinished.wrapped_before IS NOT NULL OR NOT newest)
         THEN
             RETURN unfinished.id;

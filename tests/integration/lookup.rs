@@ -185,7 +185,11 @@ async fn the_call_of_kms_names_the_receipt_in_its_user_agent() {
     });
     let failed = lookup_with(&world, &["ip"], &[("AWS_ENDPOINT_URL_KMS", &url)], "10.0.0.1").exits(1);
     assert_eq!(failed.stdout, "");
-    assert!(failed.stderr.contains("kms:Decrypt"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("which wraps token key") && failed.stderr.contains("is disabled"),
+        "{}",
+        failed.stderr
+    );
     let (request, rows) = (request.join().unwrap(), world.log("lookup").await);
     let app = format!("app/pv-receipt-{}", rows[0]["subject"].as_str().unwrap());
     assert!(request.contains("TrentService.Decrypt") && request.contains(&app), "{request}");

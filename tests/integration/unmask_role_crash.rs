@@ -56,7 +56,12 @@ async fn what_was_handed_out_is_in_the_log_after_a_crash() {
     sql.batch_execute("ALTER SYSTEM SET wal_writer_delay = '10s'").await.unwrap();
     sql.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     let (mut handed_out, mut lost, mut not_yet) = (0, 0, 0);
-    for round in 0..if soak() { 60 } else { 6 } {
+    let rounds = if soak() { 60 } else { 6 };
+    // The server may write by itself what waits to be written; on a busy machine it may do so each time.
+    for round in 0..60 {
+        if round >= rounds && lost > 0 {
+            break;
+        }
         let url = server.url("officer", "", "postgres");
         let (recorder, reader) = (connect(&url).await, connect(&url).await);
         recorder.batch_execute("SET ROLE pii_vault_unmask; SET synchronous_commit = off").await.unwrap();
