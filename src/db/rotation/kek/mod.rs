@@ -1,6 +1,6 @@
 //! Rotations of kind `kek`: wrapped keys, and what wraps them.
 //!
-//! [`record`] → [`arm`](super::arm) → [`claim`](super::claim) → [`fetch`] → [`store`] and [`settle`](super::settle),
+//! [`record()`] → [`arm`](super::arm) → [`claim`](super::claim) → [`fetch`] → [`store`] and [`settle`](super::settle),
 //! the latter two in one transaction. [`retire()`] ends the use of a KMS key that is left.
 
 mod record;
