@@ -1,6 +1,6 @@
 //! Old tokens and new ones side by side, for who stored tokens elsewhere: record →
-//! [`arm`](crate::db::rotation::handouts::arm) → fetch, a transaction each; the database refuses any other order, whoever
-//! asks.
+//! [`arm`](crate::db::rotation::handouts::arm) → fetch, a transaction each; the database refuses any other order,
+//! whoever asks.
 
 use diesel::prelude::*;
 use diesel::sql_query;
